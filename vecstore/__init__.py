@@ -1,1 +1,57 @@
+"""Milvus's data model on PostgreSQL and pgvector: every drop and delete inside a transaction.
+
+connect() gives a Store, a Store gives Collections; the rest of the public names are what they take and return.
+"""
+
 from __future__ import annotations
+
+from . import errors
+from .catalog import CollectionDescription, IndexDescription, IndexState, PartitionDescription
+from .collection import Collection, Index, Partition
+from .errors import *  # noqa: F403 - errors.__all__ is every error
+from .operations.entities import DeleteResult, InsertResult
+from .operations.maintenance import Finding, FindingKind
+from .operations.statistics import CollectionStats, IndexStats, PartitionStats
+from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
+from .search import Hit, Hits, SearchPath
+from .store import Store, connect
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Btree",
+    "Collection",
+    "CollectionDescription",
+    "CollectionSchema",
+    "CollectionStats",
+    "DataType",
+    "DeleteResult",
+    "Field",
+    "Finding",
+    "FindingKind",
+    "Gin",
+    "Hit",
+    "Hits",
+    "Hnsw",
+    "Index",
+    "IndexDescription",
+    "IndexState",
+    "IndexStats",
+    "InsertResult",
+    "IvfFlat",
+    "Metric",
+    "Partition",
+    "PartitionDescription",
+    "PartitionStats",
+    "SearchPath",
+    "Store",
+    "__version__",
+    "connect",
+]
+__all__ += errors.__all__
+
+# Tracebacks and reprs name things by the path that users import them from.
+for _name in __all__:
+    _public = globals()[_name]
+    if isinstance(_public, type) or callable(_public):
+        _public.__module__ = __name__

@@ -44,6 +44,43 @@ from collections.abc import Sequence
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
+__all__ = [
+    "AliasExists",
+    "AliasNotFound",
+    "AlreadyExists",
+    "CollectionExists",
+    "CollectionHasAliases",
+    "CollectionNotFound",
+    "CommitUncertain",
+    "ConnectionLost",
+    "DatabaseError",
+    "DependentObjects",
+    "DuplicateKey",
+    "EmbeddedServerError",
+    "FieldNotFound",
+    "IndexExists",
+    "IndexNotFound",
+    "IndexQualityWarning",
+    "InvalidArgument",
+    "InvalidData",
+    "InvalidName",
+    "InvalidSchema",
+    "LockTimeout",
+    "MissingExtra",
+    "NotFound",
+    "NotInstalled",
+    "NotOurs",
+    "OperationRefused",
+    "OutOfLocks",
+    "PartitionExists",
+    "PartitionNotFound",
+    "PermissionDenied",
+    "QueryTimeout",
+    "TransactionAborted",
+    "UnsupportedServer",
+    "VecstoreError",
+]
+
 
 class VecstoreError(Exception):
     """The root of all errors of vecstore."""
@@ -197,6 +234,10 @@ class ConnectionLost(VecstoreError, ConnectionError):
 
 class CommitUncertain(ConnectionLost):
     """The connection broke during COMMIT: look before doing it again, or repeat it only if that is harmless."""
+
+
+class IndexQualityWarning(UserWarning):
+    """An index was built that searches will gain little from."""
 
 
 # The SQLSTATEs that a caller can act upon. Decided by code, never by message text, which is translated.

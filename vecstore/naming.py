@@ -107,3 +107,9 @@ def index_name(field: str, *, metric: str | None = None, taken: Container[str] =
     if metric is None or plain not in taken:
         return plain
     return fitted(f"{field}_{metric.lower()}_idx")
+
+
+def leaf_index_name(index: str, leaf: str) -> str:
+    """The index of one leaf while an online build is under way; the hash tells it from any name somebody chose."""
+    digest = blake2b(f"{leaf}/{index}".encode(), digest_size=8).hexdigest()
+    return f"{index[: MAX_IDENTIFIER_BYTES - len(digest) - 1]}_{digest}"

@@ -1,0 +1,422 @@
+"""What is there: the only module that reads pg_catalog and the registry.
+
+Whatever PostgreSQL knows (columns, types, dimensions, partitions, indexes, validity) is read from it each time, so
+a change made by plain SQL is seen. The registry adds what it cannot know: that a schema is ours, and the attributes
+of fields that two data types share a column type for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from .errors import CollectionNotFound, IndexNotFound, InvalidArgument, PartitionNotFound
+from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN
+from .schema import (
+    Btree,
+    CollectionSchema,
+    DataType,
+    Field,
+    Gin,
+    Hnsw,
+    IndexSpec,
+    IvfFlat,
+    Metric,
+)
+from .tables import metric_of_operator_class
+
+
+class IndexState(StrEnum):
+    """Whether searches use an index."""
+
+    READY = "ready"
+    INVALID = "invalid"
+    """An online build is under way, or was interrupted: create_index() with the same name finishes it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """A partition: its full name, and the table that holds it."""
+
+    name: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDescription:
+    """An index. `field` is the field's name, or the expression of an index that was made by hand."""
+
+    name: str
+    field: str
+    spec: IndexSpec
+    state: IndexState
+
+    @property
+    def metric(self) -> Metric | None:
+        return self.spec.metric if isinstance(self.spec, Hnsw | IvfFlat) else None
+
+
+@dataclass(frozen=True)
+class CollectionDescription:
+    """A collection as it stands in the catalogue."""
+
+    name: str
+    oid: int
+    schema: CollectionSchema
+    partitions: tuple[PartitionDescription, ...]
+    indexes: tuple[IndexDescription, ...]
+    aliases: tuple[str, ...]
+    relations: frozenset[str] = field(repr=False)
+
+    def partition(self, name: str) -> PartitionDescription:
+        found = next((partition for partition in self.partitions if partition.name == name), None)
+        if found is None:
+            raise PartitionNotFound(f"collection {self.name!r} has no partition {name!r}")
+        return found
+
+    def index(self, name: str) -> IndexDescription:
+        found = next((index for index in self.indexes if index.name == name), None)
+        if found is None:
+            names = ", ".join(index.name for index in self.indexes) or "none"
+            raise IndexNotFound(f"collection {self.name!r} has no index {name!r}; indexes: {names}")
+        return found
+
+    def only_index(self) -> IndexDescription:
+        """The one index there is, for drop_index() without a name."""
+        if not self.indexes:
+            raise IndexNotFound(f"collection {self.name!r} has no index")
+        if len(self.indexes) > 1:
+            names = ", ".join(index.name for index in self.indexes)
+            raise InvalidArgument(f"collection {self.name!r} has several indexes, say which: {names}")
+        return self.indexes[0]
+
+    def vector_indexes(self, field: str) -> tuple[IndexDescription, ...]:
+        return tuple(index for index in self.indexes if index.field == field and index.metric is not None)
+
+    @cached_property
+    def cosine_fields(self) -> frozenset[str]:
+        """Fields whose vectors must have a direction, for an index by COSINE holds no others."""
+        return frozenset(index.field for index in self.indexes if index.metric is Metric.COSINE)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of the table, in order."""
+        extra = [DYNAMIC_COLUMN] if self.schema.dynamic else []
+        extra += [PARTITION_COLUMN] if self.schema.partition_key is None else []
+        return (*(field.name for field in self.schema.fields), *extra)
+
+
+# One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
+# so the number of collections does not matter.
+_DESCRIBE = text("""
+    WITH named AS (
+        SELECT c.oid, c.relkind
+        FROM pg_catalog.pg_namespace n
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'entities'
+        WHERE n.nspname = :name
+    ), target AS (
+        SELECT r.entities::oid AS oid, r.fields, r.properties
+        FROM named
+        JOIN vecstore.collection_registry r ON r.entities = named.oid
+        WHERE named.relkind = 'p' AND r.dropped_at IS NULL
+      UNION
+        SELECT r.entities::oid, r.fields, r.properties
+        FROM named
+        JOIN vecstore.alias_registry a ON a.view = named.oid
+        JOIN pg_catalog.pg_rewrite w ON w.ev_class = named.oid
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+             AND d.refclassid = 'pg_catalog.pg_class'::regclass
+        JOIN vecstore.collection_registry r ON r.entities = d.refobjid
+        WHERE named.relkind = 'v' AND r.dropped_at IS NULL
+    )
+    SELECT t.oid::int8 AS oid, n.nspname AS name, t.fields, t.properties,
+        pg_catalog.obj_description(n.oid, 'pg_namespace') AS description,
+        pt.partstrat::text AS strategy, pt.partattrs::int2[] AS partition_columns,
+        (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                    'name', a.attname, 'number', a.attnum, 'type', y.typname, 'typmod', a.atttypmod,
+                    'element', e.typname, 'not_null', a.attnotnull,
+                    'description', pg_catalog.col_description(t.oid, a.attnum),
+                    'default', pg_catalog.pg_get_expr(f.adbin, f.adrelid),
+                    'primary', a.attnum = ANY (p.conkey)) ORDER BY a.attnum)
+         FROM pg_catalog.pg_attribute a
+         JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+         LEFT JOIN pg_catalog.pg_type e ON e.oid = y.typelem AND y.typcategory = 'A'
+         LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+         LEFT JOIN pg_catalog.pg_constraint p ON p.conrelid = t.oid AND p.contype = 'p'
+         WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+        (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                    'table', l.relname, 'bound', pg_catalog.pg_get_expr(l.relpartbound, l.oid)) ORDER BY l.oid)
+         FROM pg_catalog.pg_inherits i
+         JOIN pg_catalog.pg_class l ON l.oid = i.inhrelid
+         WHERE i.inhparent = t.oid AND l.relnamespace = n.oid) AS leaves,
+        (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                    'name', x.relname, 'valid', i.indisvalid, 'method', m.amname, 'class', o.opcname,
+                    'options', x.reloptions,
+                    'field', coalesce(a.attname, pg_catalog.pg_get_indexdef(x.oid, 1, true))) ORDER BY x.oid)
+         FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+         JOIN pg_catalog.pg_am m ON m.oid = x.relam
+         JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]
+         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] AND a.attnum > 0
+         WHERE i.indrelid = t.oid AND NOT i.indisprimary) AS indexes,
+        (SELECT pg_catalog.jsonb_agg(DISTINCT vn.nspname)
+         FROM vecstore.alias_registry a
+         JOIN pg_catalog.pg_class v ON v.oid = a.view
+         JOIN pg_catalog.pg_namespace vn ON vn.oid = v.relnamespace
+         JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid
+         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+         WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid) AS aliases,
+        (SELECT pg_catalog.jsonb_agg(c.relname) FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid) AS relations
+    FROM target t
+    JOIN pg_catalog.pg_class c ON c.oid = t.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_partitioned_table pt ON pt.partrelid = t.oid
+""")
+
+
+def describe(connection: Connection, name: str) -> CollectionDescription:
+    """The collection of this name or alias; raises CollectionNotFound."""
+    row = connection.execute(_DESCRIBE, {"name": name}).one_or_none()
+    if row is None:
+        raise CollectionNotFound(f"no collection {name!r}")
+    schema = _schema(row)
+    return CollectionDescription(
+        name=row.name,
+        oid=row.oid,
+        schema=schema,
+        partitions=_partitions(row.leaves or ()),
+        indexes=tuple(_index(found) for found in row.indexes or ()),
+        aliases=tuple(row.aliases or ()),
+        relations=frozenset(row.relations),
+    )
+
+
+# Types that say by themselves what they are; the registry decides between the types that share one.
+_TYPE_NAMES: Mapping[str, DataType] = {
+    "bool": DataType.BOOL,
+    "int2": DataType.INT16,
+    "int4": DataType.INT32,
+    "int8": DataType.INT64,
+    "float4": DataType.FLOAT,
+    "float8": DataType.DOUBLE,
+    "text": DataType.TEXT,
+    "varchar": DataType.TEXT,
+    "jsonb": DataType.JSON,
+    "timestamptz": DataType.TIMESTAMPTZ,
+    "vector": DataType.FLOAT_VECTOR,
+    "halfvec": DataType.FLOAT16_VECTOR,
+    "sparsevec": DataType.SPARSE_FLOAT_VECTOR,
+    "bit": DataType.BINARY_VECTOR,
+}
+
+_SHARED_TYPES: Mapping[DataType, DataType] = {
+    DataType.INT8: DataType.INT16,
+    DataType.VARCHAR: DataType.TEXT,
+    DataType.BFLOAT16_VECTOR: DataType.FLOAT_VECTOR,
+    DataType.INT8_VECTOR: DataType.FLOAT16_VECTOR,
+}
+
+
+def field_attributes(schema: CollectionSchema) -> dict[str, dict[str, Any]]:
+    """What the registry keeps of the fields: only what the catalogue has no place for."""
+    kept = {}
+    for declared in schema.fields:
+        attributes = {
+            "data_type": declared.data_type if declared.data_type in _SHARED_TYPES else None,
+            "element_type": declared.element_type,
+            "max_length": declared.max_length,
+            "max_capacity": declared.max_capacity,
+            "default_value": _json_default(declared.default_value),
+        }
+        kept[declared.name] = {name: value for name, value in attributes.items() if value is not None}
+    return {name: attributes for name, attributes in kept.items() if attributes}
+
+
+def _json_default(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else value.isoformat()
+
+
+def _schema(row: Any) -> CollectionSchema:
+    partition_column = row.partition_columns[0] if row.strategy == "h" else None
+    fields = [
+        _field(column, row.fields.get(column["name"], {}), is_partition_key=column["number"] == partition_column)
+        for column in row.columns
+        if column["name"] not in {DYNAMIC_COLUMN, PARTITION_COLUMN}
+    ]
+    return CollectionSchema(
+        fields=tuple(field for field in fields if field is not None),
+        dynamic=any(column["name"] == DYNAMIC_COLUMN for column in row.columns),
+        description=row.description or "",
+        properties=row.properties,
+        num_partitions=max(1, len(row.leaves or ())) if row.strategy == "h" else 16,
+    )
+
+
+def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_key: bool) -> Field | None:
+    """A column as a field; None for a column of a type that Milvus does not know, added by plain SQL."""
+    is_array = column["element"] is not None
+    stored = DataType.ARRAY if is_array else _TYPE_NAMES.get(column["type"])
+    if stored is None:
+        return None
+    declared = DataType(kept.get("data_type", stored))
+    data_type = declared if _SHARED_TYPES.get(declared, declared) is stored else stored
+    attributes: dict[str, Any] = {}
+    if data_type.is_vector:
+        attributes["dim"] = column["typmod"]
+    if data_type is DataType.VARCHAR:
+        attributes["max_length"] = kept["max_length"]
+    if is_array:
+        element = _element_type(column["element"], kept)
+        if element is None:
+            return None
+        attributes["element_type"] = element
+        attributes["max_capacity"] = kept.get("max_capacity", 4096)
+        attributes["max_length"] = kept.get("max_length", 65_535) if element is DataType.VARCHAR else None
+    is_primary = bool(column["primary"]) and not is_partition_key
+    drawn = is_primary and "nextval(" in (column["default"] or "")
+    return Field(
+        column["name"],
+        data_type,
+        primary_key=is_primary,
+        auto_id=drawn,
+        nullable=not column["not_null"],
+        default_value=kept.get("default_value"),
+        partition_key=is_partition_key,
+        description=column["description"] or "",
+        **attributes,
+    )
+
+
+def _element_type(type_name: str, kept: Mapping[str, Any]) -> DataType | None:
+    stored = _TYPE_NAMES.get(type_name)
+    if stored is DataType.TEXT:
+        return DataType.VARCHAR
+    declared = DataType(kept.get("element_type", stored))
+    return declared if _SHARED_TYPES.get(declared, declared) is stored else stored
+
+
+_LIST_BOUND = re.compile(r"FOR VALUES IN \('([A-Za-z0-9_-]+)'(?:::text)?\)")
+_HASH_BOUND = re.compile(r"FOR VALUES WITH \(modulus \d+, remainder (\d+)\)")
+
+
+def _partitions(leaves: Iterable[Mapping[str, str]]) -> tuple[PartitionDescription, ...]:
+    """The partitions that have a name; a leaf that somebody made for several values has none."""
+    found = []
+    for leaf in leaves:
+        if listed := _LIST_BOUND.fullmatch(leaf["bound"]):
+            found.append(PartitionDescription(listed[1], leaf["table"]))
+        elif hashed := _HASH_BOUND.fullmatch(leaf["bound"]):
+            found.append(PartitionDescription(f"{DEFAULT_PARTITION}_{hashed[1]}", leaf["table"]))
+    return tuple(found)
+
+
+def _index(row: Mapping[str, Any]) -> IndexDescription:
+    return IndexDescription(
+        name=row["name"],
+        field=row["field"],
+        spec=_spec(row),
+        state=IndexState.READY if row["valid"] else IndexState.INVALID,
+    )
+
+
+def _spec(row: Mapping[str, Any]) -> IndexSpec:
+    """What an index is, from its access method, operator class and options."""
+    options = dict(option.split("=", 1) for option in row["options"] or ())
+    metric = metric_of_operator_class(row["class"])
+    if row["method"] == "hnsw" and metric is not None:
+        m, ef_construction = int(options.get("m", 16)), int(options.get("ef_construction", 64))
+        return Hnsw(metric=metric, m=m, ef_construction=ef_construction)
+    if row["method"] == "ivfflat" and metric is not None:
+        return IvfFlat(metric=metric, lists=int(options.get("lists", 100)))
+    return Gin() if row["method"] == "gin" else Btree()
+
+
+_LIST_COLLECTIONS = text("""
+    SELECT n.nspname
+    FROM vecstore.collection_registry r
+    JOIN pg_catalog.pg_class c ON c.oid = r.entities AND c.relname = 'entities' AND c.relkind = 'p'
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.dropped_at IS NULL
+    ORDER BY n.nspname
+""")
+
+
+def collection_names(connection: Connection) -> list[str]:
+    return list(connection.execute(_LIST_COLLECTIONS).scalars())
+
+
+_ALIASES = text("""
+    SELECT DISTINCT vn.nspname AS alias, cn.nspname AS collection
+    FROM vecstore.alias_registry a
+    JOIN pg_catalog.pg_class v ON v.oid = a.view
+    JOIN pg_catalog.pg_namespace vn ON vn.oid = v.relnamespace
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+         AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    JOIN vecstore.collection_registry r ON r.entities = d.refobjid AND r.dropped_at IS NULL
+    JOIN pg_catalog.pg_class c ON c.oid = r.entities
+    JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
+    ORDER BY 1
+""")
+
+
+def aliases(connection: Connection) -> dict[str, str]:
+    """Each alias, and the collection it stands for."""
+    return {row.alias: row.collection for row in connection.execute(_ALIASES)}
+
+
+_SCHEMA_EXISTS = text("SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = :name")
+
+
+def schema_exists(connection: Connection, name: str) -> bool:
+    """Whether PostgreSQL has a schema of this name, whosever it is."""
+    return bool(connection.execute(_SCHEMA_EXISTS, {"name": name}).scalar_one())
+
+
+# What is a table's own goes with it: leaves, indexes, constraints, the owned sequence. What merely refers to one of
+# these belongs to somebody else, and so does whatever else stands in the schema that is dropped.
+_DEPENDENTS = text("""
+    WITH RECURSIVE own AS (
+        SELECT c.tableoid AS classid, c.oid AS objid
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = :schema AND c.relname = :table
+      UNION
+        SELECT d.classid, d.objid
+        FROM own
+        JOIN pg_catalog.pg_depend d ON d.refclassid = own.classid AND d.refobjid = own.objid
+        WHERE d.deptype IN ('a', 'i', 'P', 'S')
+    ), referring AS (
+        SELECT d.classid, d.objid
+        FROM own
+        JOIN pg_catalog.pg_depend d ON d.refclassid = own.classid AND d.refobjid = own.objid
+        WHERE d.deptype = 'n'
+      UNION
+        SELECT d.classid, d.objid
+        FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_namespace n ON d.refclassid = n.tableoid AND d.refobjid = n.oid
+        WHERE n.nspname = :schema AND :with_schema
+    ), stranger AS (
+        SELECT coalesce(v.tableoid, r.classid) AS classid, coalesce(v.oid, r.objid) AS objid
+        FROM referring r
+        LEFT JOIN pg_catalog.pg_rewrite w ON w.tableoid = r.classid AND w.oid = r.objid
+        LEFT JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
+      EXCEPT
+        SELECT classid, objid FROM own
+    )
+    SELECT DISTINCT o.type || ' ' || o.identity
+    FROM stranger s, pg_catalog.pg_identify_object(s.classid, s.objid, 0) o
+    ORDER BY 1
+""")
+
+
+def dependents(connection: Connection, schema: str, table: str, *, with_schema: bool) -> list[str]:
+    """What others would lose if the table (with its schema) were dropped, e.g. 'view public.recent_books'."""
+    parameters = {"schema": schema, "table": table, "with_schema": with_schema}
+    return list(connection.execute(_DEPENDENTS, parameters).scalars())

@@ -1,0 +1,275 @@
+"""Where transactions begin and end, and what is known of the server.
+
+A Database either owns its transactions (one for each call, on a connection from the engine) or is bound to a
+connection whose transaction belongs to somebody else; then each call is a savepoint, so that an error leaves the
+caller's transaction usable, and nothing is committed here.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from .ddl import set_local
+from .errors import (
+    CommitUncertain,
+    ConnectionLost,
+    InvalidArgument,
+    LockTimeout,
+    NotInstalled,
+    UnsupportedServer,
+    translated,
+)
+
+T = TypeVar("T")
+
+OLDEST_SERVER = 150_000
+OLDEST_VECTOR = (0, 8, 0)
+ADVISED_VECTOR = (0, 8, 4)
+
+# A waiting DDL statement stands at the head of the lock queue and every search behind it waits too: give the place
+# up after this time and try again. Measured with an analyst's transaction open for 3 s: the worst search took
+# 2,802 ms without it, 105 ms with 100 ms.
+LOCK_TIMEOUT_MS = 150
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the library must know of a server and its pgvector."""
+
+    server_version: int
+    vector_version: str
+    extension_schema: str
+    vector_oids: Mapping[str, int]
+    lock_slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long a call may wait.
+
+    ddl_timeout  seconds that a structural change is tried for while others use the object
+    """
+
+    ddl_timeout: float = 30.0
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+_SERVER = text("""
+    SELECT current_setting('server_version_num')::int AS server_version,
+           current_setting('server_version') AS server_name,
+           current_setting('max_locks_per_transaction')::int
+             * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int)
+             AS lock_slots,
+           (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector') AS vector_version,
+           (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector') AS vector_available,
+           pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed
+""")
+
+_VECTOR_TYPES = text("""
+    SELECT n.nspname, t.typname, t.oid::int8
+    FROM pg_catalog.pg_extension e
+    JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+    JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid
+    WHERE e.extname = 'vector' AND t.typname IN ('vector', 'halfvec', 'sparsevec')
+""")
+
+
+def check_server(connection: Connection) -> str:
+    """Refuse a server that is too old; return the version of pgvector that is, or would be, installed."""
+    row = connection.execute(_SERVER).one()
+    if row.server_version < OLDEST_SERVER:
+        raise UnsupportedServer(f"vecstore needs PostgreSQL 15 or newer, this server is {row.server_name}")
+    version: str | None = row.vector_version or row.vector_available
+    if version is None:
+        raise UnsupportedServer(
+            "pgvector is not available on this server: install it (Debian: postgresql-NN-pgvector), "
+            "see https://github.com/pgvector/pgvector#installation"
+        )
+    if version_tuple(version) < OLDEST_VECTOR:
+        raise UnsupportedServer(
+            f"vecstore needs pgvector 0.8.0 or newer, this server has {version}: install a newer package, "
+            "then ALTER EXTENSION vector UPDATE"
+        )
+    return version
+
+
+def read_facts(connection: Connection) -> ServerFacts:
+    """What must be known of a server that vecstore is installed on; raises NotInstalled elsewhere."""
+    row = connection.execute(_SERVER).one()
+    types = connection.execute(_VECTOR_TYPES).all()
+    if not row.installed or not types:
+        raise NotInstalled(
+            "this database has no schema vecstore yet: run store.upgrade() as a role that may create schemas "
+            "and extensions"
+        )
+    return ServerFacts(
+        server_version=row.server_version,
+        vector_version=row.vector_version,
+        extension_schema=types[0].nspname,
+        vector_oids={found.typname: found.oid for found in types},
+        lock_slots=row.lock_slots,
+    )
+
+
+@contextmanager
+def translating(doing: str) -> Iterator[None]:
+    """Let no driver's error out: each becomes a typed one, with the driver's as its cause."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as exc:
+        raise translated(exc, doing=doing) from exc
+
+
+def _lock_key(name: str) -> str:
+    return f"vecstore:{name}"
+
+
+_LOCK = text("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('vecstore:' || :name, 0))")
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Wait until no other structural change of this collection or alias is under way; held until the transaction ends.
+
+    The key is made by the server, so that the SQL functions for analysts take the same lock.
+    """
+    connection.execute(_LOCK, {"name": name})
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database, and how transactions on it are run."""
+
+    engine: Engine
+    settings: Settings = field(default_factory=Settings)
+    connection: Connection | None = None
+    after_commit: list[Callable[[Database], object]] = field(default_factory=list)
+
+    @cached_property
+    def facts(self) -> ServerFacts:
+        """Read once for each Database; what changes them (an upgrade of pgvector) asks for a new connect()."""
+        with self.reading("read the server's version") as connection:
+            return read_facts(connection)
+
+    def bound_to(self, connection: Connection) -> Database:
+        """The same database inside a transaction that the caller owns."""
+        bound = Database(self.engine, self.settings, connection)
+        if "facts" in self.__dict__:
+            bound.__dict__["facts"] = self.facts
+        return bound
+
+    @property
+    def owns_transactions(self) -> bool:
+        return self.connection is None
+
+    def _connect(self) -> Connection:
+        # Explicit, for an engine of the caller's may have been made with AUTOCOMMIT.
+        return self.engine.connect().execution_options(isolation_level="READ COMMITTED")
+
+    @contextmanager
+    def reading(self, doing: str) -> Iterator[Connection]:
+        """A transaction, or savepoint, that is rolled back at its end: settings made in it do not leak."""
+        with translating(doing):
+            if self.connection is None:
+                with self._connect() as connection:
+                    yield connection
+            else:
+                savepoint = self.connection.begin_nested()
+                try:
+                    yield self.connection
+                finally:
+                    savepoint.rollback()
+
+    @contextmanager
+    def writing(self, doing: str) -> Iterator[Connection]:
+        """A transaction that commits at its end, or a savepoint; rolled back on any error."""
+        with translating(doing):
+            if self.connection is not None:
+                with self.connection.begin_nested():
+                    yield self.connection
+                return
+            with self._connect() as connection:
+                with _rolled_back_on_error(connection):
+                    yield connection
+                _commit(connection, doing)
+
+    @contextmanager
+    def autocommitting(self, doing: str) -> Iterator[Connection]:
+        """A connection without transactions, for CREATE INDEX CONCURRENTLY and its like."""
+        if self.connection is not None:
+            raise InvalidArgument(f"{doing}: this cannot be part of a transaction; call it on the store itself")
+        with translating(doing), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
+    def alter(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
+        """Run a structural change, alone among the changes of these names.
+
+        Order matters: the advisory lock, then a short lock_timeout, then the work. On an owned transaction a lock
+        that others hold is tried for again, with growing pauses, until ddl_timeout; then LockTimeout, nothing
+        changed. In a caller's transaction it is tried once.
+        """
+        locked = tuple(names)
+        deadline = time.monotonic() + self.settings.ddl_timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                with self.writing(doing) as connection:
+                    return _altered(connection, locked, deadline, work, restore=self.connection is not None)
+            except LockTimeout:
+                waited_for = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+                if self.connection is not None or time.monotonic() + waited_for >= deadline:
+                    raise
+            time.sleep(waited_for)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _altered(
+    connection: Connection, names: tuple[str, ...], deadline: float, work: Callable[[Connection], T], *, restore: bool
+) -> T:
+    before = connection.execute(select(func.current_setting("lock_timeout"))).scalar_one() if restore else None
+    remaining = max(1, int((deadline - time.monotonic()) * 1000))
+    connection.execute(set_local("lock_timeout", remaining))
+    for name in names:
+        lock_name(connection, name)
+    connection.execute(set_local("lock_timeout", min(LOCK_TIMEOUT_MS, remaining)))
+    result = work(connection)
+    if before is not None:
+        connection.execute(set_local("lock_timeout", before))
+    return result
+
+
+@contextmanager
+def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
+    transaction = connection.begin()
+    try:
+        yield
+    except BaseException:
+        transaction.rollback()
+        raise
+
+
+def _commit(connection: Connection, doing: str) -> None:
+    try:
+        connection.commit()
+    except DBAPIError as exc:
+        error = translated(exc, doing=doing)
+        if isinstance(error, ConnectionLost):
+            raise CommitUncertain(
+                f"{doing}: the connection was lost while committing; it may or may not have happened: look, "
+                "or do it again only if that is harmless"
+            ) from exc
+        raise error from exc

@@ -1,0 +1,243 @@
+"""Statements that change structure, as data: built here, run elsewhere. Pure.
+
+Every statement is a constant template whose blanks are names (quoted), values (written as literals, for DDL takes no
+parameters) or further templates, so no text of a caller can become SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, LiteralString
+
+from sqlalchemy import Integer, String, Table
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateSequence, CreateTable, ExecutableDDLElement
+from sqlalchemy.sql.compiler import DDLCompiler
+
+from .naming import PARENT_TABLE
+from .schema import Btree, CollectionSchema, Field, Gin, Hnsw, IndexSpec, IvfFlat
+from .tables import id_sequence, operator_class
+
+# Rows of up to 8 kB keep their vector beside them instead of in the TOAST table: COPY costs the server 1.6 times
+# less, and exact scans run two to three times as fast. 8160 is the most that PostgreSQL takes.
+LEAF_TOAST_TARGET = 8160
+
+
+class Name:
+    """A name, quoted; several parts make a qualified one."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+
+@dataclass(frozen=True, eq=False)
+class Statement(ExecutableDDLElement):
+    """A template of SQL, and what fills its blanks."""
+
+    template: LiteralString
+    blanks: Mapping[str, Name | Statement | str | int]
+
+    inherit_cache = False
+
+
+def _sql(template: LiteralString, **blanks: Name | Statement | str | int) -> Statement:
+    return Statement(template, blanks)
+
+
+@compiles(Statement)
+def _render(statement: Statement, compiler: DDLCompiler, **_: Any) -> str:
+    return statement.template.format(
+        **{blank: _render_blank(value, compiler) for blank, value in statement.blanks.items()}
+    )
+
+
+def _render_blank(value: Name | Statement | str | int, compiler: DDLCompiler) -> str:
+    if isinstance(value, Name):
+        return ".".join(compiler.preparer.quote(part) for part in value.parts)
+    if isinstance(value, Statement):
+        return _render(value, compiler)
+    return compiler.sql_compiler.render_literal_value(value, Integer() if isinstance(value, int) else String())
+
+
+_NOTHING = _sql("")
+_CASCADE = _sql("CASCADE")
+_RESTRICT = _sql("RESTRICT")
+
+
+def _behaviour(*, cascade: bool) -> Statement:
+    return _CASCADE if cascade else _RESTRICT
+
+
+def create_collection(name: str, table: Table, schema: CollectionSchema) -> Iterator[ExecutableDDLElement]:
+    """The schema, the id sequence, the partitioned table and the descriptions; leaves come after it."""
+    yield _sql("CREATE SCHEMA {schema}", schema=Name(name))
+    key = schema.primary_key
+    if key.auto_id:
+        yield CreateSequence(id_sequence(name, key))
+    yield CreateTable(table)
+    if key.auto_id:
+        yield _sql(
+            "ALTER SEQUENCE {sequence} OWNED BY {column}",
+            sequence=Name(name, id_sequence(name, key).name),
+            column=Name(name, PARENT_TABLE, key.name),
+        )
+    if schema.description:
+        yield _sql("COMMENT ON SCHEMA {schema} IS {text}", schema=Name(name), text=schema.description)
+        yield _sql("COMMENT ON TABLE {table} IS {text}", table=Name(name, PARENT_TABLE), text=schema.description)
+    for field in schema.fields:
+        if field.description:
+            column = Name(name, PARENT_TABLE, field.name)
+            yield _sql("COMMENT ON COLUMN {column} IS {text}", column=column, text=field.description)
+
+
+def create_leaf(collection: str, leaf: str) -> Statement:
+    """A table like the parent, to be attached: that locks nobody out, where PARTITION OF would."""
+    return _sql(
+        "CREATE TABLE {leaf} (LIKE {parent} INCLUDING ALL) WITH (toast_tuple_target = {target})",
+        leaf=Name(collection, leaf),
+        parent=Name(collection, PARENT_TABLE),
+        target=LEAF_TOAST_TARGET,
+    )
+
+
+def attach_list_leaf(collection: str, leaf: str, partition: str) -> Statement:
+    """Takes SHARE UPDATE EXCLUSIVE on the parent: searches and inserts go on."""
+    return _sql(
+        "ALTER TABLE {parent} ATTACH PARTITION {leaf} FOR VALUES IN ({partition})",
+        parent=Name(collection, PARENT_TABLE),
+        leaf=Name(collection, leaf),
+        partition=partition,
+    )
+
+
+def attach_hash_leaf(collection: str, leaf: str, *, modulus: int, remainder: int) -> Statement:
+    return _sql(
+        "ALTER TABLE {parent} ATTACH PARTITION {leaf} FOR VALUES WITH (MODULUS {modulus}, REMAINDER {remainder})",
+        parent=Name(collection, PARENT_TABLE),
+        leaf=Name(collection, leaf),
+        modulus=modulus,
+        remainder=remainder,
+    )
+
+
+def create_staging(table: str, collection: str) -> Statement:
+    """A temporary table with the columns of a collection's, and nothing else of it."""
+    return _sql(
+        "CREATE TEMPORARY TABLE {table} (LIKE {parent}) ON COMMIT DROP",
+        table=Name(table),
+        parent=Name(collection, PARENT_TABLE),
+    )
+
+
+def drop_table(schema: str, table: str, *, cascade: bool = False) -> Statement:
+    """Takes ACCESS EXCLUSIVE on the table and, of a partition, on its parent."""
+    return _sql("DROP TABLE {table} {behaviour}", table=Name(schema, table), behaviour=_behaviour(cascade=cascade))
+
+
+def drop_schema(schema: str, *, cascade: bool = False) -> Statement:
+    return _sql("DROP SCHEMA {schema} {behaviour}", schema=Name(schema), behaviour=_behaviour(cascade=cascade))
+
+
+def rename_schema(old: str, new: str) -> Statement:
+    """Locks no table: searches that run go on."""
+    return _sql("ALTER SCHEMA {old} RENAME TO {new}", old=Name(old), new=Name(new))
+
+
+def truncate(schema: str, table: str) -> Statement:
+    """Takes ACCESS EXCLUSIVE on the table and its partitions, nothing on a parent."""
+    return _sql("TRUNCATE TABLE {table}", table=Name(schema, table))
+
+
+class IndexScope(Enum):
+    """Where CREATE INDEX builds."""
+
+    TABLE = _sql("INDEX {index} ON {table}")
+    """The table and its partitions; takes SHARE on all of them, so writers wait."""
+    PARENT_ONLY = _sql("INDEX {index} ON ONLY {table}")
+    """The parent alone; the index is invalid until one of every partition is attached to it."""
+    CONCURRENTLY = _sql("INDEX CONCURRENTLY {index} ON {table}")
+    """One leaf, outside a transaction; nobody waits."""
+
+
+_METHODS: Mapping[type, Statement] = {
+    Hnsw: _sql("hnsw"),
+    IvfFlat: _sql("ivfflat"),
+    Btree: _sql("btree"),
+    Gin: _sql("gin"),
+}
+
+
+def create_index(
+    collection: str,
+    table: str,
+    index: str,
+    field: Field,
+    spec: IndexSpec,
+    *,
+    extension_schema: str,
+    scope: IndexScope = IndexScope.TABLE,
+) -> Statement:
+    target = Statement(scope.value.template, {"index": Name(index), "table": Name(collection, table)})
+    operators, options = _NOTHING, _NOTHING
+    if isinstance(spec, Hnsw | IvfFlat):
+        operators = _sql("{class_}", class_=Name(extension_schema, operator_class(field, spec.metric)))
+    if isinstance(spec, Hnsw):
+        options = _sql("WITH (m = {m}, ef_construction = {ef})", m=spec.m, ef=spec.ef_construction)
+    elif isinstance(spec, IvfFlat):
+        options = _sql("WITH (lists = {lists})", lists=spec.lists)
+    return _sql(
+        "CREATE {target} USING {method} ({column} {operators}) {options}",
+        target=target,
+        method=_METHODS[type(spec)],
+        column=Name(field.name),
+        operators=operators,
+        options=options,
+    )
+
+
+def attach_index(collection: str, parent_index: str, leaf_index: str) -> Statement:
+    return _sql(
+        "ALTER INDEX {parent} ATTACH PARTITION {leaf}",
+        parent=Name(collection, parent_index),
+        leaf=Name(collection, leaf_index),
+    )
+
+
+def drop_index(collection: str, index: str) -> Statement:
+    """Takes ACCESS EXCLUSIVE on the table and all its partitions, for a moment."""
+    return _sql("DROP INDEX {index} RESTRICT", index=Name(collection, index))
+
+
+def create_alias(alias: str, collection: str, columns: tuple[str, ...]) -> Iterator[Statement]:
+    """A schema with a view on the collection's table; columns are listed, so that it reads the same for ever."""
+    yield _sql("CREATE SCHEMA {schema}", schema=Name(alias))
+    yield create_alias_view(alias, collection, columns)
+
+
+def create_alias_view(alias: str, collection: str, columns: tuple[str, ...]) -> Statement:
+    """Replaces the view if there is one; fails if its columns differ. Readers need rights on the table itself."""
+    listed: Statement = _NOTHING
+    for position, column in enumerate(columns):
+        listed = _sql("{before}, {column}" if position else "{before}{column}", before=listed, column=Name(column))
+    return _sql(
+        "CREATE OR REPLACE VIEW {view} WITH (security_invoker = true) AS SELECT {columns} FROM {table}",
+        view=Name(alias, PARENT_TABLE),
+        columns=listed,
+        table=Name(collection, PARENT_TABLE),
+    )
+
+
+def drop_view(schema: str, view: str) -> Statement:
+    return _sql("DROP VIEW {view} RESTRICT", view=Name(schema, view))
+
+
+def lock_out_writers(schema: str, table: str) -> Statement:
+    """Takes SHARE on the table and its partitions: the lock of CREATE INDEX, taken before a look at the rows."""
+    return _sql("LOCK TABLE {table} IN SHARE MODE", table=Name(schema, table))
+
+
+def set_local(setting: LiteralString, value: int | str) -> Statement:
+    """For the rest of the transaction. A literal: what set_config() sets does not reach the workers of Citus."""
+    return _sql("SET LOCAL {setting} = {value}", setting=Name(*setting.split(".")), value=value)

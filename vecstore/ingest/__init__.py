@@ -1,0 +1,7 @@
+"""Data on their way in: any shape -> columns -> a checked batch -> PostgreSQL's binary COPY. Pure."""
+
+from __future__ import annotations
+
+from .validation import Batch, as_keys, check_default, prepare
+
+__all__ = ["Batch", "as_keys", "check_default", "prepare"]

@@ -1,0 +1,236 @@
+"""Batches: data that their collection takes, checked before anything is sent. Pure.
+
+Everything PostgreSQL would refuse, or would silently change, is refused here, with the field and the row: inside a
+transaction the server's error would end the transaction, and would not say where in the data it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecstore.errors import DuplicateKey, InvalidData, InvalidSchema
+from vecstore.naming import DYNAMIC_COLUMN
+from vecstore.schema import MAX_SPARSE_NONZERO, CollectionSchema, DataType, Field
+from vecstore.vectors import MAX_INDEXED_SPARSE_NONZERO, Array, Fault, VectorColumn, as_matrix, check_norms
+
+from .columns import to_columns
+from .scalars import (
+    FILLERS,
+    BytesColumn,
+    PlainColumn,
+    ScalarColumn,
+    plain_column,
+    scalar_column,
+    shown,
+    with_nulls,
+)
+
+AnyColumn = ScalarColumn | VectorColumn
+Keys = NDArray[np.int64] | list[str]
+
+_NAMED_DUPLICATES = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows that may be written as they are.
+
+    columns  by field name; the key's is missing while it is yet to be drawn. Dynamic collections have `_meta` beside
+             the fields, JSON
+    """
+
+    schema: CollectionSchema
+    count: int
+    columns: Mapping[str, AnyColumn]
+
+    @property
+    def keys(self) -> Keys | None:
+        """The primary keys, row by row: an int64 array or a list of str; None while they are yet to be drawn."""
+        name = self.schema.primary_key.name
+        return _keys_of(_plain(self.columns[name])) if name in self.columns else None
+
+    def with_keys(self, keys: Any) -> Batch:
+        """The batch with these primary keys, one a row; raises InvalidData."""
+        field = self.schema.primary_key
+        column = _key_column(field, keys, "key")
+        if len(column) != self.count:
+            raise InvalidData(f"expected {self.count:,} keys, one a row, got {len(column):,}", field=field.name)
+        _check_duplicates(field, column)
+        return replace(self, columns={field.name: column, **_without(self.columns, field.name)})
+
+    def in_key_order(self) -> Batch:
+        """The rows by ascending key: writers who all go in one order never wait for each other in a circle."""
+        order = _key_order(_plain(self.columns[self.schema.primary_key.name]))
+        if (order[1:] > order[:-1]).all():
+            return self
+        return replace(self, columns={name: column.take(order) for name, column in self.columns.items()})
+
+
+def prepare(
+    schema: CollectionSchema,
+    data: Any,
+    *,
+    keys: Literal["drawn", "given"] = "drawn",
+    cosine_fields: Container[str] = (),
+    hnsw_sparse_fields: Container[str] = (),
+) -> Batch:
+    """Check data against a schema and make them a batch.
+
+    data                what `to_columns` takes
+    keys                an auto_id key: "drawn" (insert), it must not be in the data, or "given" (upsert), it must be.
+                        A key without auto_id is always given
+    cosine_fields       vector fields with a COSINE index: their vectors must have a cosine
+    hnsw_sparse_fields  sparse fields with an HNSW index: at most 1,000 non-zero elements
+
+    A value that is missing or None is the field's default_value, else NULL if the field is nullable, else refused.
+    Raises InvalidData, and DuplicateKey for a key that stands there twice.
+    """
+    given, count = to_columns(schema, data)
+    key = schema.primary_key
+    drawn = key.auto_id and keys == "drawn"
+    if drawn and key.name in given:
+        raise InvalidData(f"field {key.name!r} is auto_id, its ids are drawn: leave it out", field=key.name)
+    if not count:
+        given = {}
+    columns: dict[str, AnyColumn] = {}
+    for field in schema.fields:
+        if not (drawn and field.primary_key):
+            values = given[field.name] if field.name in given else _missing(field, count)
+            columns[field.name] = _field_column(field, values, cosine_fields, hnsw_sparse_fields)
+    if schema.dynamic:
+        columns[DYNAMIC_COLUMN] = _dynamic_column(given.get(DYNAMIC_COLUMN), count)
+    if not drawn:
+        _check_duplicates(key, _plain(columns[key.name]))
+    return Batch(schema, count, columns)
+
+
+def check_default(field: Field) -> None:
+    """Raise InvalidSchema unless a field's default_value, if it has one, is a value of the field."""
+    if field.default_value is None:
+        return
+    try:
+        scalar_column(field, [field.default_value])
+    except Fault as fault:
+        raise InvalidSchema(f"field {field.name!r}: default_value: {fault.why}") from None
+
+
+def as_keys(schema: CollectionSchema, ids: Any, *, what: str = "ids") -> Keys:
+    """Primary keys to look for, one or many, as an int64 array or a list of str; raises InvalidData.
+
+    ids   one key, or any number in a list, tuple, set, range, array or Series
+    what  the word for them in messages
+    """
+    return _keys_of(_key_column(schema.primary_key, ids, what))
+
+
+# One field
+
+
+def _missing(field: Field, count: int) -> list[None]:
+    if count and not field.nullable and field.default_value is None:
+        why = "missing, and the field is neither nullable nor has it a default_value"
+        raise InvalidData(f"field {field.name!r}: {why}", field=field.name)
+    return [None] * count
+
+
+def _field_column(
+    field: Field, values: Any, cosine_fields: Container[str], hnsw_sparse_fields: Container[str]
+) -> AnyColumn:
+    if not field.data_type.is_vector:
+        return _checked_scalars(field, values)
+    nonzero = MAX_INDEXED_SPARSE_NONZERO if field.name in hnsw_sparse_fields else MAX_SPARSE_NONZERO
+    column = as_matrix(field, values, max_nonzero=nonzero)
+    if field.name in cosine_fields:
+        check_norms(column)
+    return column
+
+
+def _checked_scalars(field: Field, values: Any) -> ScalarColumn:
+    nulls = None
+    if not isinstance(values, np.ndarray) and type(None) in set(map(type, values)):
+        nulls = np.fromiter((value is None for value in values), np.bool_, len(values))
+        values = _filled(field, values, nulls)
+    try:
+        column = scalar_column(field, values)
+    except Fault as fault:
+        raise fault.named(field) from None
+    return column if nulls is None or field.default_value is not None else with_nulls(column, nulls)
+
+
+def _filled(field: Field, values: Sequence[Any], nulls: NDArray[np.bool_]) -> list[Any]:
+    """The values with the default, or something to stand for NULL, where they are None."""
+    filler = field.default_value
+    if filler is None:
+        if not field.nullable:
+            why = "no value, and the field is neither nullable nor has it a default_value"
+            raise Fault(int(np.argmax(nulls)), why).named(field)
+        filler = FILLERS[field.data_type]
+    return [filler if value is None else value for value in values]
+
+
+def _dynamic_column(values: Any, count: int) -> PlainColumn:
+    if values is None:
+        return BytesColumn(DataType.JSON, [b"{}"] * count)
+    try:
+        return plain_column(DataType.JSON, values, max_length=None)
+    except Fault as fault:
+        message = f"row {fault.index}: dynamic field {fault.why.removeprefix('$.')}"
+        raise InvalidData(message, field=DYNAMIC_COLUMN, row=fault.index) from None
+
+
+# Keys
+
+
+def _plain(column: AnyColumn) -> PlainColumn:
+    return cast("PlainColumn", column)  # a primary key is INT64 or VARCHAR
+
+
+def _keys_of(column: PlainColumn) -> Keys:
+    return [key.decode() for key in column.values] if isinstance(column, BytesColumn) else column.values
+
+
+def _key_column(field: Field, ids: Any, what: str) -> PlainColumn:
+    try:
+        return plain_column(field.data_type, _listed_keys(ids), max_length=field.max_length)
+    except Fault as fault:
+        message = f"{what}[{fault.index}], key {field.name!r}: {fault.why}"
+        raise InvalidData(message, field=field.name, row=fault.index) from None
+
+
+def _listed_keys(ids: Any) -> Sequence[Any] | Array:
+    if isinstance(ids, str | bytes | bytearray | Mapping | np.generic) or not isinstance(ids, Iterable):
+        return [ids]
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        return ids.reshape(1) if ids.ndim == 0 else ids
+    return list(ids)
+
+
+def _key_order(column: PlainColumn) -> NDArray[np.intp]:
+    if isinstance(column, BytesColumn):
+        return np.array(sorted(range(len(column)), key=column.values.__getitem__), np.intp)
+    return np.argsort(column.values, kind="stable")
+
+
+def _check_duplicates(field: Field, column: PlainColumn) -> None:
+    keys = _keys_of(column)
+    listed = keys.tolist() if isinstance(keys, np.ndarray) else keys
+    if len(set(listed)) == len(listed):
+        return
+    twice = [key for key, times in Counter(listed).items() if times > 1]
+    named = ", ".join(map(shown, twice[:_NAMED_DUPLICATES]))
+    more = f" and {len(twice) - _NAMED_DUPLICATES:,} more" if len(twice) > _NAMED_DUPLICATES else ""
+    raise DuplicateKey(
+        f"field {field.name!r}: a key stands twice in one batch: {named}{more}",
+        field=field.name,
+        keys=twice[:_NAMED_DUPLICATES],
+    )
+
+
+def _without(columns: Mapping[str, AnyColumn], name: str) -> dict[str, AnyColumn]:
+    return {other: column for other, column in columns.items() if other != name}

@@ -1,0 +1,129 @@
+"""Create, rename and drop collections."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from .. import catalog, ddl, registry, tables
+from ..catalog import CollectionDescription
+from ..database import Database
+from ..errors import (
+    CollectionExists,
+    CollectionHasAliases,
+    CollectionNotFound,
+    NotOurs,
+    OperationRefused,
+)
+from ..ingest import check_default
+from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
+from ..schema import CollectionSchema
+from . import maintenance, partitions
+from .dependents import check_dependents, refusing_dependents
+from .locking import locked
+
+# DROP SCHEMA takes some ten locks a partition, and two more for each index of it. Stay well inside the lock table,
+# which every other session uses, too.
+_LOCKS_A_PARTITION = 10
+_LOCKS_AN_INDEX = 2
+_SHARE_OF_LOCK_TABLE = 0.5
+
+
+def create(database: Database, name: str, schema: CollectionSchema) -> None:
+    check_collection_name(name)
+    for field in schema.fields:
+        check_default(field)
+
+    def work(connection: Connection) -> None:
+        _check_free(connection, name)
+        table = tables.entities(name, schema, extension_schema=database.facts.extension_schema)
+        for statement in ddl.create_collection(name, table, schema):
+            connection.execute(statement)
+        connection.execute(registry.register_collection(name, schema))
+        if schema.partition_key is None:
+            partitions.add_list_leaf(connection, name, DEFAULT_PARTITION, taken=frozenset())
+        else:
+            partitions.add_hash_leaves(connection, name, schema.num_partitions)
+
+    database.facts  # noqa: B018 - NotInstalled comes before any lock
+    database.alter(f"create collection {name!r}", [name], work)
+
+
+def _check_free(connection: Connection, name: str) -> None:
+    """Raise unless no collection, alias or foreign schema has the name. Holds, for the name is locked."""
+    if not catalog.schema_exists(connection, name):
+        return
+    try:
+        found = catalog.describe(connection, name)
+    except CollectionNotFound:
+        raise NotOurs(f"schema {name!r} exists and is not vecstore's: choose another name, or rename it") from None
+    if found.name == name:
+        raise CollectionExists(f"collection {name!r} exists")
+    raise CollectionExists(f"{name!r} is an alias of collection {found.name!r}")
+
+
+def rename(database: Database, old: str, new: str) -> None:
+    check_collection_name(new)
+
+    def work(connection: Connection) -> None:
+        description = _ours(connection, old, "rename")
+        _check_free(connection, new)
+        connection.execute(ddl.rename_schema(description.name, new))
+
+    database.alter(f"rename collection {old!r} to {new!r}", sorted({old, new}), work)
+
+
+def drop(database: Database, name: str, *, cascade: bool) -> None:
+    """Drop in one transaction; one of very many partitions leaves its name at once and its files in batches after."""
+    check_collection_name(name)
+
+    def work(connection: Connection) -> bool:
+        description = _ours(connection, name, "drop")
+        if description.aliases:
+            raise CollectionHasAliases(
+                f"collection {name!r} has aliases, drop them first: {', '.join(description.aliases)}",
+                aliases=description.aliases,
+            )
+        if not cascade:
+            check_dependents(connection, f"collection {name!r}", name, PARENT_TABLE, with_schema=True)
+        if _locks_needed(description) > database.facts.lock_slots * _SHARE_OF_LOCK_TABLE:
+            _throw_away(connection, description)
+            return True
+        _drop_now(connection, description, cascade=cascade)
+        return False
+
+    thrown_away = database.alter(f"drop collection {name!r}", [name], work)
+    if thrown_away and database.owns_transactions:
+        maintenance.purge(database)
+    elif thrown_away:
+        database.after_commit.append(maintenance.purge)
+
+
+def _ours(connection: Connection, name: str, verb: str) -> CollectionDescription:
+    try:
+        description = locked(connection, name)
+    except CollectionNotFound:
+        if catalog.schema_exists(connection, name):
+            raise NotOurs(f"schema {name!r} is not a collection of vecstore: refusing to {verb} it") from None
+        raise
+    if description.name != name:
+        raise OperationRefused(
+            f"{name!r} is an alias of collection {description.name!r}: {verb} the collection by its own name"
+        )
+    return description
+
+
+def _locks_needed(description: CollectionDescription) -> int:
+    return len(description.partitions) * (_LOCKS_A_PARTITION + _LOCKS_AN_INDEX * len(description.indexes))
+
+
+def _drop_now(connection: Connection, description: CollectionDescription, *, cascade: bool) -> None:
+    with refusing_dependents(f"collection {description.name!r}"):
+        connection.execute(ddl.drop_table(description.name, PARENT_TABLE, cascade=cascade))
+        connection.execute(ddl.drop_schema(description.name, cascade=cascade))
+    connection.execute(registry.forget_collection(description.oid))
+
+
+def _throw_away(connection: Connection, description: CollectionDescription) -> None:
+    """Free the name at once; the partitions are too many to lock in one transaction."""
+    connection.execute(ddl.rename_schema(description.name, f"{TRASH_PREFIX}{description.oid}"))
+    connection.execute(registry.mark_dropped(description.oid, description.name))

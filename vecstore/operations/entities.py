@@ -1,0 +1,266 @@
+"""Insert, upsert, delete, get and count entities."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import delete as delete_from
+
+from .. import catalog, ddl, tables
+from ..catalog import CollectionDescription
+from ..conditions import has_key, is_always_true, scope_of
+from ..database import Database, ServerFacts
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData
+from ..execution import fetch, raw_cursor
+from ..ingest import Batch, as_keys, prepare
+from ..ingest.binary import copy_columns, copy_stream
+from ..ingest.statements import TEMPORARY, copy_statement, replacement
+from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
+from ..progress import tracked
+from ..projection import ALL_FIELDS, Record, projection
+from ..schema import DataType, Hnsw
+from ..tables import id_sequence
+from .explaining import explaining, replanned
+
+_UNIQUE_VIOLATION = "23505"
+_NAMED_KEYS = 5
+_ROWS_A_STEP = 256
+
+Key = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class InsertResult:
+    """The primary keys written, in the order of the input, and how many."""
+
+    ids: list[Any]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """How many entities are gone."""
+
+    count: int
+
+
+def insert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
+    doing = f"insert into {collection!r}"
+    batch: Batch | None = None
+    try:
+        with explaining(database, collection, partition), database.writing(doing) as connection:
+            description = catalog.describe(connection, collection)
+            target = _target_partition(description, partition)
+            batch = _drawn(connection, description, _prepared(description, data))
+            _Copy(batch, target, progress).into(connection, database.facts, description.name, PARENT_TABLE)
+    except DatabaseError as exc:
+        if exc.sqlstate != _UNIQUE_VIOLATION or batch is None:
+            raise
+        raise _duplicate(database, collection, batch, partition) from exc
+    return _result(batch)
+
+
+def _result(batch: Batch) -> InsertResult:
+    keys = batch.keys
+    ids = [] if keys is None else list(keys) if isinstance(keys, list) else keys.tolist()
+    return InsertResult(ids, batch.count)
+
+
+def _target_partition(description: CollectionDescription, partition: str | None) -> str | None:
+    """The partition to write to; None where a partition key decides."""
+    key = description.schema.partition_key
+    if key is None:
+        return description.partition(DEFAULT_PARTITION if partition is None else partition).name
+    if partition is not None:
+        raise InvalidArgument(
+            f"collection {description.name!r} has the partition key {key.name!r}, which decides the partition: "
+            "leave partition_name out"
+        )
+    return None
+
+
+def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "drawn") -> Batch:
+    sparse = {index.field for index in description.indexes if isinstance(index.spec, Hnsw)}
+    return prepare(
+        description.schema,
+        data,
+        keys=keys,
+        cosine_fields=description.cosine_fields,
+        hnsw_sparse_fields=sparse,
+    )
+
+
+_DRAW = text("SELECT pg_catalog.nextval(CAST(:sequence AS regclass)) FROM pg_catalog.generate_series(1, :count)")
+
+
+def _sequence(connection: Connection, description: CollectionDescription) -> str:
+    """The id sequence's name, quoted for regclass."""
+    sequence = id_sequence(description.name, description.schema.primary_key)
+    return connection.dialect.identifier_preparer.format_sequence(sequence)
+
+
+def _drawn(connection: Connection, description: CollectionDescription, batch: Batch) -> Batch:
+    """The batch with ids from the sequence, where they are to be drawn: all of them in one statement."""
+    key = description.schema.primary_key
+    if not key.auto_id:
+        return batch
+    parameters = {"sequence": _sequence(connection, description), "count": batch.count}
+    drawn = list(connection.execute(_DRAW, parameters).scalars())
+    return batch.with_keys([str(number) for number in drawn] if key.data_type is DataType.VARCHAR else drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """COPY of a batch into a table of the collection's columns, in the order of the keys."""
+
+    batch: Batch
+    partition: str | None
+    progress: bool
+
+    @property
+    def columns(self) -> list[str]:
+        return [*copy_columns(self.batch), *([] if self.partition is None else [PARTITION_COLUMN])]
+
+    def into(self, connection: Connection, facts: ServerFacts, schema: str, table: str) -> None:
+        step = _ROWS_A_STEP if self.progress else None
+        batch = self.batch.in_key_order()
+        pieces: Iterable[bytes] = copy_stream(batch, partition=self.partition, rows_per_chunk=step)
+        if self.progress:
+            pieces = tracked(pieces, total=batch.count // _ROWS_A_STEP + 2, what=f"{batch.count:,} rows")
+        with raw_cursor(connection, facts).copy(copy_statement(schema, table, self.columns)) as copy:
+            for piece in pieces:
+                copy.write(piece)
+
+
+def _duplicate(database: Database, collection: str, batch: Batch, partition: str | None) -> DuplicateKey:
+    """Which of the keys were there, for PostgreSQL names one, in its own language."""
+    with database.reading(f"look at {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        table = _table(database, description)
+        key = description.schema.primary_key.name
+        names = None if description.schema.partition_key else [partition or DEFAULT_PARTITION]
+        conditions = scope_of(description, table, where=None, partition_names=names)
+        keys = batch.keys
+        assert keys is not None  # noqa: S101 - it was written
+        found = [
+            row[0]
+            for row in fetch(
+                connection,
+                database.facts,
+                select(table.c[key])
+                .where(has_key(table, key, keys), *conditions)
+                .order_by(table.c[key])
+                .limit(_NAMED_KEYS),
+            )
+        ]
+    where = "" if names is None else f", partition {names[0]!r}"
+    shown = ", ".join(map(repr, found)) or "a key written by somebody else meanwhile"
+    return DuplicateKey(
+        f"collection {collection!r}{where}: {key} {shown} exists; nothing was inserted. upsert() replaces",
+        field=key,
+        keys=found,
+    )
+
+
+def _table(database: Database, description: CollectionDescription) -> Table:
+    return tables.entities(description.name, description.schema, extension_schema=database.facts.extension_schema)
+
+
+def upsert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
+    """COPY into a temporary table, then INSERT ... ON CONFLICT."""
+    with explaining(database, collection, partition), database.writing(f"upsert into {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        target = _target_partition(description, partition)
+        batch = _prepared(description, data, keys="given")
+        if batch.count:
+            _check_drawn(connection, description, batch)
+            _replace(database, connection, description, _Copy(batch, target, progress))
+    return _result(batch)
+
+
+def _replace(database: Database, connection: Connection, description: CollectionDescription, copy: _Copy) -> None:
+    staging = f"vecstore_{uuid.uuid4().hex}"
+    connection.execute(ddl.create_staging(staging, description.name))
+    copy.into(connection, database.facts, TEMPORARY, staging)
+    for statement in replacement(_table(database, description), staging, description.schema, copy.columns):
+        connection.execute(statement)
+    connection.execute(ddl.drop_table(TEMPORARY, staging))
+
+
+_LAST_DRAWN = text("SELECT pg_catalog.pg_sequence_last_value(CAST(:sequence AS regclass))")
+
+
+def _check_drawn(connection: Connection, description: CollectionDescription, batch: Batch) -> None:
+    """An id that was never drawn would one day be drawn for another entity."""
+    key = description.schema.primary_key
+    keys = batch.keys
+    if not key.auto_id or keys is None:
+        return
+    parameters = {"sequence": _sequence(connection, description)}
+    last = connection.execute(_LAST_DRAWN, parameters).scalar_one() or 0
+    for row, given in enumerate(keys):
+        if not str(given).isdecimal() or int(given) > last:
+            raise InvalidData(
+                f"field {key.name!r}, row {row}: id {given!r} was never drawn, and ids of {description.name!r} are "
+                "auto_id: insert() draws one",
+                field=key.name,
+                row=row,
+            )
+
+
+def delete(
+    database: Database, collection: str, *, ids: Any, where: Any, partition_names: Sequence[str] | None
+) -> DeleteResult:
+    if (ids is None) == (where is None):
+        raise InvalidArgument("delete() takes ids=... or where=..., one of them; truncate() deletes everything")
+    if is_always_true(where):
+        raise InvalidArgument("delete(): the condition is always true; truncate() deletes everything, and at once")
+    with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        table = _table(database, description)
+        conditions = [*scope_of(description, table, where=where, partition_names=partition_names)]
+        if ids is not None:
+            conditions.append(has_key(table, description.schema.primary_key.name, as_keys(description.schema, ids)))
+        return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
+
+
+def get(
+    database: Database,
+    collection: str,
+    ids: Any,
+    *,
+    output_fields: Sequence[str] | None,
+    partition_names: Sequence[str] | None,
+) -> list[Record]:
+    def attempt(prepare_: bool | None) -> list[Record]:  # noqa: FBT001 - psycopg's argument
+        with database.reading(f"get from {collection!r}") as connection:
+            description = catalog.describe(connection, collection)
+            keys = as_keys(description.schema, ids)
+            table = _table(database, description)
+            key = description.schema.primary_key.name
+            wanted = projection(description.schema, [ALL_FIELDS] if output_fields is None else output_fields)
+            conditions = scope_of(description, table, where=None, partition_names=partition_names)
+            statement = select(table.c[key].label("vecstore.id"), *wanted.columns(table)).where(
+                has_key(table, key, keys), *conditions
+            )
+            found: dict[Key, list[Record]] = {}
+            for row in fetch(connection, database.facts, statement, prepare=prepare_):
+                found.setdefault(row[0], []).append(wanted.record(row[1:]))
+        in_order: Iterator[Key] = iter(dict.fromkeys(keys if isinstance(keys, list) else keys.tolist()))
+        return [record for key_ in in_order for record in found.get(key_, ())]
+
+    with explaining(database, collection):
+        return replanned(attempt)
+
+
+def count(database: Database, collection: str, *, where: Any, partition_names: Sequence[str] | None) -> int:
+    with explaining(database, collection), database.reading(f"count {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        table = _table(database, description)
+        conditions = scope_of(description, table, where=where, partition_names=partition_names)
+        rows: int = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+        return rows

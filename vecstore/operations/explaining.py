@@ -1,0 +1,45 @@
+"""Errors that a change made meanwhile by somebody else causes, said in terms of the data model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from .. import catalog
+from ..database import Database
+from ..errors import DatabaseError
+
+T = TypeVar("T")
+
+# What a statement meets when its table goes away under it, from parsing to the executor's last look.
+_GONE = frozenset({"42P01", "3F000", "42703", "42704", "XX000"})
+_NO_PARTITION_FOR_ROW = "23514"
+_CACHED_PLAN_MUST_NOT_CHANGE = "0A000"
+
+
+@contextmanager
+def explaining(database: Database, collection: str, partition: str | None = None) -> Iterator[None]:
+    """CollectionNotFound or PartitionNotFound, where that is why the server refused."""
+    try:
+        yield
+    except DatabaseError as exc:
+        if exc.sqlstate in _GONE or exc.sqlstate == _NO_PARTITION_FOR_ROW:
+            try:
+                with database.reading(f"look at {collection!r}") as connection:
+                    description = catalog.describe(connection, collection)
+                if partition is not None:
+                    description.partition(partition)
+            except LookupError as found:
+                raise found from exc
+        raise
+
+
+def replanned(attempt: Callable[[bool | None], T]) -> T:
+    """Run a statement; once more, not prepared, where a prepared plan no longer fits the table it was made for."""
+    try:
+        return attempt(None)
+    except DatabaseError as exc:
+        if exc.sqlstate != _CACHED_PLAN_MUST_NOT_CHANGE:
+            raise
+    return attempt(False)  # noqa: FBT003 - psycopg's prepare=

@@ -1,0 +1,91 @@
+"""How large a collection is: rows counted, bytes as they are on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Table, column, func, literal_column, select, table, text
+
+from .. import catalog, tables
+from ..catalog import IndexState
+from ..database import Database
+from .explaining import explaining
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStats:
+    """bytes: the table with its indexes and TOAST."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """bytes: over all partitions, part of theirs."""
+
+    name: str
+    field: str
+    bytes: int
+    state: IndexState
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStats:
+    """Rows are counted, not estimated; bytes are those of all partitions."""
+
+    rows: int
+    bytes: int
+    partitions: tuple[PartitionStats, ...]
+    indexes: tuple[IndexStats, ...]
+
+
+_CLASS = table("pg_class", column("oid"), column("relname"), schema="pg_catalog")
+
+_LEAF_BYTES = text("""
+    SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid) AS bytes
+    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = CAST(:oid AS oid)
+""")
+
+_INDEX_BYTES = text("""
+    SELECT x.relname, pg_catalog.sum(pg_catalog.pg_relation_size(c.inhrelid))::int8 AS bytes
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_inherits c ON c.inhparent = x.oid
+    WHERE i.indrelid = CAST(:oid AS oid)
+    GROUP BY x.relname
+""")
+
+
+def _rows_by_leaf(connection: Connection, entities: Table) -> dict[str, int]:
+    """Counted by the table that a row is in, which every row knows, so that hash partitions are told apart, too."""
+    oid: ColumnElement[int] = literal_column("tableoid")
+    counted = select(oid.label("leaf"), func.count().label("rows")).select_from(entities).group_by(oid).subquery()
+    names = select(_CLASS.c.relname, counted.c.rows).join(counted, counted.c.leaf == _CLASS.c.oid)
+    return {row.relname: row.rows for row in connection.execute(names)}
+
+
+def stats(database: Database, collection: str) -> CollectionStats:
+    with explaining(database, collection), database.reading(f"measure {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        parameters = {"oid": description.oid}
+        leaf_bytes = {row.relname: row.bytes for row in connection.execute(_LEAF_BYTES, parameters)}
+        index_bytes = {row.relname: row.bytes for row in connection.execute(_INDEX_BYTES, parameters)}
+        entities = tables.entities(
+            description.name, description.schema, extension_schema=database.facts.extension_schema
+        )
+        rows = _rows_by_leaf(connection, entities)
+    return CollectionStats(
+        rows=sum(rows.values()),
+        bytes=sum(leaf_bytes.values()),
+        partitions=tuple(
+            PartitionStats(partition.name, rows.get(partition.table, 0), leaf_bytes[partition.table])
+            for partition in description.partitions
+        ),
+        indexes=tuple(
+            IndexStats(index.name, index.field, index_bytes.get(index.name, 0), index.state)
+            for index in description.indexes
+        ),
+    )

@@ -1,0 +1,72 @@
+"""Which fields of an entity are asked for, and a row of the database as the dict that callers get. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table
+
+from .errors import FieldNotFound, InvalidArgument
+from .naming import DYNAMIC_COLUMN
+from .schema import CollectionSchema, Field
+from .vectors import decoder
+
+Record = dict[str, Any]
+ALL_FIELDS = "*"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Fields in the order they are given back, then keys of the dynamic field; None: all its keys."""
+
+    fields: tuple[Field, ...]
+    dynamic_keys: tuple[str, ...] | None = ()
+
+    def columns(self, table: Table) -> list[ColumnElement[Any]]:
+        names = [field.name for field in self.fields]
+        if self.dynamic_keys != ():
+            names.append(DYNAMIC_COLUMN)
+        return [table.c[name] for name in names]
+
+    @cached_property
+    def _loaders(self) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+        return tuple((field.name, _loader(field)) for field in self.fields)
+
+    def record(self, values: Sequence[Any]) -> Record:
+        """A row of columns() as a dict; NULL is None."""
+        record = {
+            name: value if load is None or value is None else load(value)
+            for (name, load), value in zip(self._loaders, values, strict=False)
+        }
+        if self.dynamic_keys == ():
+            return record
+        dynamic: Mapping[str, Any] = values[len(self.fields)]
+        wanted = dynamic if self.dynamic_keys is None else self.dynamic_keys
+        record.update({key: dynamic[key] for key in wanted if key in dynamic and key not in record})
+        return record
+
+
+def _loader(field: Field) -> Callable[[Any], Any] | None:
+    return decoder(field) if field.data_type.is_vector else None
+
+
+def projection(schema: CollectionSchema, output_fields: Sequence[str] | None) -> Projection:
+    """What `output_fields` asks for: names of fields, keys of the dynamic field, "*" for everything.
+
+    None asks for nothing. Raises FieldNotFound for a name that is neither.
+    """
+    if output_fields is None:
+        return Projection(())
+    if isinstance(output_fields, str) or not all(isinstance(name, str) for name in output_fields):
+        raise InvalidArgument(f"output_fields must be a list of names, got {output_fields!r}")
+    if ALL_FIELDS in output_fields:
+        return Projection(schema.fields, None if schema.dynamic else ())
+    fields = tuple(schema.by_name[name] for name in dict.fromkeys(output_fields) if name in schema.by_name)
+    others = tuple(name for name in dict.fromkeys(output_fields) if name not in schema.by_name)
+    if others and not schema.dynamic:
+        known = ", ".join(schema.by_name)
+        raise FieldNotFound(f"no field {others[0]!r} to give back; fields: {known}")
+    return Projection(fields, others)

@@ -1,0 +1,304 @@
+"""connect(), and the Store: collections by name, and transactions over all of them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from . import catalog, installation
+from .collection import Collection
+from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
+from .errors import CollectionNotFound, InvalidArgument
+from .operations import aliases, collections, maintenance
+from .operations.maintenance import Finding
+from .schema import CollectionSchema, Field
+
+if TYPE_CHECKING:
+    pass
+
+_CONNECT_TIMEOUT_SECONDS = 10
+_IDLE_IN_TRANSACTION = "10min"
+
+
+class Store:
+    """The collections of a database. A context manager; close() stops an embedded server that nobody else uses."""
+
+    def __init__(self, database: Database, *, release: Callable[[], None] | None = None) -> None:
+        self._database = database
+        self._release = release
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy Engine, for statements of the caller's own."""
+        return self._database.engine
+
+    def __repr__(self) -> str:
+        return f"<Store {self.engine.url.render_as_string(hide_password=True)}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what connect() opened: the engine's connections, and the hold on an embedded server.
+
+        An Engine that the caller handed to connect() stays open. May be called twice.
+        """
+        if self._release is not None:
+            release, self._release = self._release, None
+            release()
+
+    def upgrade(self) -> None:
+        """Create schema `vecstore` and extension `vector`, or migrate them; one transaction, others wait for it.
+
+        Needs a role that may create schemas and extensions; connect() does it for the embedded server. Raises
+        PermissionDenied, NotOurs where somebody else has a schema of this name.
+        """
+        self._database.alter("install schema vecstore", ["vecstore"], installation.upgrade)
+
+    # Transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[Store]:
+        """One transaction over everything done through the Store that it yields; rolled back on any error.
+
+        Structural changes in it do not wait for locks that others hold longer than a moment: they raise LockTimeout,
+        and the transaction is to be begun again. An error of one call leaves the rest of the transaction usable.
+        """
+        with self._database.writing("transaction") as connection:
+            bound = self._database.bound_to(connection)
+            yield Store(bound)
+        for finish in bound.after_commit:
+            finish(self._database)
+
+    def bind(self, connection: Connection) -> Store:
+        """A Store inside the caller's own transaction: the caller commits or rolls back, and closes.
+
+        connection  a SQLAlchemy Connection by psycopg 3 to this database, not in AUTOCOMMIT
+        """
+        if connection.dialect.driver != "psycopg":
+            raise InvalidArgument(f"bind() needs a connection by psycopg 3, got {connection.dialect.driver}")
+        if getattr(connection.connection.driver_connection, "autocommit", False):
+            raise InvalidArgument("bind() needs a connection with transactions, this one is in AUTOCOMMIT")
+        return Store(self._database.bound_to(connection))
+
+    # Collections
+
+    def create_collection(
+        self,
+        name: str,
+        fields: Iterable[Field],
+        *,
+        description: str = "",
+        dynamic: bool = False,
+        properties: Mapping[str, str] | None = None,
+        num_partitions: int = 16,
+    ) -> Collection:
+        """Create a collection, with its partition `_default`, or its hash partitions where a field is partition_key.
+
+        dynamic         entities may have keys beside the fields; they are kept as JSON
+        num_partitions  how many hash partitions
+
+        Raises CollectionExists, NotOurs where somebody else has a schema of this name, InvalidName, InvalidSchema.
+        """
+        schema = CollectionSchema(tuple(fields), dynamic, description, dict(properties or {}), num_partitions)
+        collections.create(self._database, name, schema)
+        return Collection(self._database, name)
+
+    def collection(self, name: str) -> Collection:
+        """The collection of this name or alias; raises CollectionNotFound."""
+        found = Collection(self._database, name)
+        found.describe()
+        return found
+
+    def has_collection(self, name: str) -> bool:
+        """Whether there is a collection, or alias, of this name."""
+        try:
+            self.collection(name)
+        except CollectionNotFound:
+            return False
+        return True
+
+    def list_collections(self) -> list[str]:
+        """The names of all collections, sorted; aliases are not among them."""
+        with self._database.reading("list collections") as connection:
+            return catalog.collection_names(connection)
+
+    def rename_collection(self, name: str, new_name: str) -> None:
+        """Give a collection another name; its aliases stay with it. Locks no table.
+
+        Raises CollectionNotFound, CollectionExists, NotOurs, InvalidName.
+        """
+        collections.rename(self._database, name, new_name)
+
+    def drop_collection(self, name: str, *, missing_ok: bool = False, cascade: bool = False) -> None:
+        """Drop a collection; see Collection.drop()."""
+        try:
+            collections.drop(self._database, name, cascade=cascade)
+        except CollectionNotFound:
+            if not missing_ok:
+                raise
+
+    # Aliases
+
+    def create_alias(self, collection_name: str, alias: str) -> None:
+        """Give a collection a second name: a schema with a view, so that `SELECT ... FROM prod.entities` works.
+
+        Raises AliasExists, CollectionExists, NotOurs, CollectionNotFound, InvalidName.
+        """
+        aliases.create(self._database, collection_name, alias)
+
+    def alter_alias(self, collection_name: str, alias: str) -> None:
+        """Let an alias stand for another collection, from one moment to the next.
+
+        Grants on the alias's view stay where the columns are the same. Raises AliasNotFound, CollectionNotFound.
+        """
+        aliases.alter(self._database, collection_name, alias)
+
+    def drop_alias(self, alias: str) -> None:
+        """Drop an alias; the collection stays. Raises AliasNotFound, DependentObjects."""
+        aliases.drop(self._database, alias)
+
+    def list_aliases(self) -> dict[str, str]:
+        """Each alias and the collection that it stands for."""
+        with self._database.reading("list aliases") as connection:
+            return catalog.aliases(connection)
+
+    # Upkeep
+
+    def doctor(self) -> tuple[Finding, ...]:
+        """Look for what interrupted work left behind; changes nothing. Nothing found: an empty tuple."""
+        return maintenance.doctor(self._database)
+
+    def repair(self) -> tuple[Finding, ...]:
+        """Clear away what doctor() finds, and return it."""
+        return maintenance.repair(self._database)
+
+
+def connect(
+    target: str | Path | URL | Engine | None = None, *, ddl_timeout: float = 30.0, pgbouncer: bool = False
+) -> Store:
+    """Open a store.
+
+    target       None: an embedded PostgreSQL with its data in the user's data directory; a path: the same, with its
+                 data there; a postgresql:// URL or a SQLAlchemy Engine (psycopg 3): a server
+    ddl_timeout  seconds that a structural change is tried for while others use what it changes
+    pgbouncer    the URL leads to PgBouncer in transaction mode: prepare nothing, set nothing for a session
+
+    Several processes may open the same folder; the last one out stops the server. Raises UnsupportedServer,
+    ConnectionLost, and for the embedded server MissingExtra or EmbeddedServerError.
+    """
+    settings = Settings(ddl_timeout=ddl_timeout)
+    if isinstance(target, Engine):
+        return _opened(Database(_checked_engine(target), settings), release=None)
+    url = _as_url(target)
+    if url is not None:
+        engine = _engine(url, pgbouncer=pgbouncer)
+        return _opened(Database(engine, settings), release=engine.dispose)
+    return _open_embedded(None if target is None else Path(str(target)), settings)
+
+
+def _as_url(target: str | Path | URL | None) -> URL | None:
+    """The URL that a target is; None for a folder."""
+    if isinstance(target, URL):
+        return target
+    if not isinstance(target, str) or "://" not in target:
+        return None
+    try:
+        return make_url(target)
+    except ArgumentError as exc:
+        raise InvalidArgument("not a URL of PostgreSQL: expected postgresql://user@host:5432/database") from exc
+
+
+def _engine(url: URL, *, pgbouncer: bool) -> Engine:
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername != "postgresql+psycopg":
+        raise InvalidArgument(
+            f"vecstore runs on PostgreSQL by psycopg 3: expected postgresql://..., got {url.drivername}"
+        )
+    arguments: dict[str, object] = {"connect_timeout": _CONNECT_TIMEOUT_SECONDS, "application_name": "vecstore"}
+    if pgbouncer:
+        arguments["prepare_threshold"] = None
+    else:
+        # Search settings of a transaction reach the workers of a Citus cluster; elsewhere the first is a placeholder.
+        options = (
+            "-c citus.propagate_set_commands=local",
+            f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}",
+        )
+        arguments["options"] = " ".join(options)
+    # What the URL says itself goes first.
+    engine = create_engine(url, pool_pre_ping=True, connect_args={**arguments, **dict(url.query)})
+    _forget_after_fork(engine)
+    return engine
+
+
+def _forget_after_fork(engine: Engine) -> None:
+    """A forked child must not speak on its parent's connections: both would read each other's answers."""
+    reference = weakref.ref(engine)
+
+    def forget() -> None:
+        inherited = reference()
+        if inherited is not None:
+            inherited.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)
+
+
+def _checked_engine(engine: Engine) -> Engine:
+    if engine.dialect.driver != "psycopg":
+        raise InvalidArgument(
+            f"vecstore needs an engine by psycopg 3 (postgresql+psycopg://...), got {engine.dialect.name}+"
+            f"{engine.dialect.driver}"
+        )
+    return engine
+
+
+def _opened(database: Database, *, release: Callable[[], None] | None) -> Store:
+    """The store of a server that will do; one that will not is let go of again."""
+    try:
+        with translating("connect"), database.engine.connect() as connection:
+            version = check_server(connection)
+    except BaseException:
+        if release is not None:
+            release()
+        raise
+    if version_tuple(version) < ADVISED_VECTOR:
+        warnings.warn(
+            f"pgvector {version} has known faults that corrupt HNSW indexes: upgrade to 0.8.4 or newer",
+            UserWarning,
+            stacklevel=3,
+        )
+    return Store(database, release=release)
+
+
+def _open_embedded(folder: Path | None, settings: Settings) -> Store:
+    from .embedded import start  # noqa: PLC0415 - an optional part
+
+    server = start(folder)
+    engine = _engine(server.url(), pgbouncer=False)
+
+    def release() -> None:
+        engine.dispose()
+        server.release()
+
+    store = _opened(Database(engine, settings), release=release)
+    try:
+        store.upgrade()
+    except BaseException:
+        store.close()
+        raise
+    return store
