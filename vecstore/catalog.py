@@ -411,7 +411,10 @@ _DEPENDENTS = text("""
         SELECT classid, objid FROM own
     )
     SELECT DISTINCT o.type || ' ' || o.identity
-    FROM stranger s, pg_catalog.pg_identify_object(s.classid, s.objid, 0) o
+    FROM stranger s
+    CROSS JOIN pg_catalog.pg_identify_object(s.classid, s.objid, 0) o
+    LEFT JOIN pg_catalog.pg_constraint k ON k.tableoid = s.classid AND k.oid = s.objid
+    WHERE coalesce(k.conparentid, 0) = 0  -- a foreign key has a copy for each leaf that it refers to
     ORDER BY 1
 """)
 

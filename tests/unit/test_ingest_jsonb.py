@@ -39,7 +39,7 @@ class Color(StrEnum):
         ((1, (2, 3)), "[1,[2,3]]"),
         ({}, "{}"),
         ([], "[]"),
-        ({"a": np.int64(1), "b": np.float32(0.5), "c": np.bool_(True)}, '{"a":1,"b":0.5,"c":true}'),
+        ({"a": np.int64(1), "b": np.float32(0.5), "c": np.True_}, '{"a":1,"b":0.5,"c":true}'),
         (OrderedDict(a=1), '{"a":1}'),
         ({Color.RED: Color.RED}, '{"red":"red"}'),
         ("\\u0000", '"\\\\u0000"'),

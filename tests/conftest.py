@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytest_postgresql.janitor import DatabaseJanitor
+from sqlalchemy import URL
+
+import vecstore
+from vecstore import DataType, Field, Store
+from vecstore.embedded import EmbeddedServer, start
+
+TEMPLATE = "vecstore_template"
+_numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--server", type=int, default=18, choices=[16, 18], help="the major version of PostgreSQL")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"server: embedded PostgreSQL {config.getoption('--server')}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_the_tests_own_environment() -> Iterator[None]:
+    """Variables of libpq would lead connections elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def major(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--server"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, major: int) -> Iterator[EmbeddedServer]:
+    """One server for the whole run, with PostgreSQL's own small lock table."""
+    folder = tmp_path_factory.mktemp("server")
+    with start(folder, major=major, settings={"max_locks_per_transaction": "64"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer) -> str:
+    """A database with schema vecstore, to be copied for each test."""
+    with vecstore.connect(server.url()) as store:
+        with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE}")
+    with vecstore.connect(server.url(TEMPLATE)) as store:
+        store.upgrade()
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
+    """A database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    janitor = DatabaseJanitor(
+        user="postgres",
+        host=str(server.socket_directory),
+        port=server.url().port or 5432,
+        dbname=name,
+        template_dbname=template,
+    )
+    with janitor:
+        yield server.url(name)
+
+
+@pytest.fixture
+def store(database_url: URL) -> Iterator[Store]:
+    with vecstore.connect(database_url) as store:
+        yield store
+
+
+BOOK_FIELDS = (
+    Field("id", DataType.INT64, primary_key=True),
+    Field("title", DataType.VARCHAR, max_length=64),
+    Field("year", DataType.INT32, nullable=True),
+    Field("embedding", DataType.FLOAT_VECTOR, dim=4),
+)
+
+
+def book(key: int, **changes: object) -> dict[str, object]:
+    """A book whose vector points its own way."""
+    return {
+        "id": key,
+        "title": f"book {key}",
+        "year": 1900 + key % 100,
+        "embedding": [1.0, float(key), float(key % 7), 0.5],
+        **changes,
+    }
+
+
+@pytest.fixture
+def books(store: Store) -> vecstore.Collection:
+    """A small collection: explicit ids, one vector field, no rows."""
+    return store.create_collection("books", BOOK_FIELDS)
+
+
+@pytest.fixture
+def fill() -> Callable[..., None]:
+    def filled(collection: vecstore.Collection, keys: range, partition_name: str | None = None) -> None:
+        collection.insert([book(key) for key in keys], partition_name=partition_name)
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """3,000 real packages, their embeddings, and 100 queries with the exact answers."""
+    return Path(__file__).parents[1] / "examples" / "debian-3k"
