@@ -119,8 +119,8 @@ def show_search(console: Console, packages: Collection, queries: np.ndarray) -> 
         asked = json.loads(lines.readline())
     table = Table(title=f"Nearest to «{asked['name']}: {asked['synopsis']}»", title_justify="left")
     for column in ("cosine", "package", "section"):
-        table.add_column(column, min_width=len(column), max_width=20, no_wrap=True)
-    table.add_column("synopsis", no_wrap=True, max_width=38)
+        table.add_column(column, min_width=len(column), max_width=19, no_wrap=True)
+    table.add_column("synopsis", no_wrap=True, max_width=34)
     for hit in packages.search(queries[0], limit=5, output_fields=["name", "section", "synopsis"])[0]:
         table.add_row(f"{hit.distance:.3f}", hit.fields["name"], hit.fields["section"], hit.fields["synopsis"])
     console.print(table)
@@ -138,7 +138,7 @@ def walk(console: Console, store: Store) -> None:
     report = Report()
     rows, vectors, queries, truth = read()
 
-    with report.step("create, 5 partitions", store):
+    with report.step("create collection", store):
         packages = store.create_collection("packages", FIELDS, description="Debian packages and their embeddings")
         for group in GROUPS:
             packages.create_partition(group)
@@ -155,7 +155,7 @@ def walk(console: Console, store: Store) -> None:
     doomed = found[0][:3]
     with report.step("delete 3 by id", store):
         deleted = packages.delete(ids=doomed).count
-    with report.step("delete by condition", store):
+    with report.step("delete by section", store):
         deleted += packages.delete(where=packages.c.section == "games").count
     found = answers(packages, queries)
     console.print(

@@ -344,6 +344,8 @@ def _metric(value: object) -> Metric:
 def check_index(spec: IndexSpec, field: Field) -> None:
     """Raise InvalidArgument unless PostgreSQL can index the field so."""
     kind, name = field.data_type, type(spec).__name__
+    if not isinstance(spec, IndexSpec):
+        raise InvalidArgument(f"an index is Hnsw, IvfFlat, Btree or Gin, not {spec!r}")
     if isinstance(spec, Hnsw | IvfFlat):
         _check_vector_index(spec, field)
     elif kind.is_vector:
@@ -352,8 +354,6 @@ def check_index(spec: IndexSpec, field: Field) -> None:
         raise InvalidArgument(f"Btree does not index {kind}, the type of field {field.name!r}: use Gin")
     elif isinstance(spec, Gin) and kind not in {DataType.JSON, DataType.ARRAY}:
         raise InvalidArgument(f"Gin indexes JSON and ARRAY, and field {field.name!r} is {kind}: use Btree")
-    elif not isinstance(spec, Btree | Gin):
-        raise InvalidArgument(f"an index is Hnsw, IvfFlat, Btree or Gin, not {spec!r}")
 
 
 def _check_vector_index(spec: VectorIndex, field: Field) -> None:

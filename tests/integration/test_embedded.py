@@ -296,9 +296,8 @@ def test_a_server_whose_socket_directory_is_gone_is_restarted_only_when_nobody_u
     with pytest.raises(EmbeddedServerError, match="cannot be reached from here"):
         embedded.start(folder)
     assert postmaster(folder) == pid
-    holder._finalizer.detach()  # as after a kill -9: the lock is gone, the server is not
-    for file in list(locks._open_files):
-        locks.close_lock(file)
+    _, _, (_, users, _), _ = holder._finalizer.detach()
+    locks.close_lock(users)  # as after a kill -9: the lock is gone, the server is not
     with embedded.start(folder) as again:
         assert asked(again, "SELECT 1") == 1
     assert is_gone(pid)
@@ -334,9 +333,12 @@ if os.fork() == 0:
 os.wait()
 print("alive", flush=True)
 sys.stdin.readline()
+receive, send = os.pipe()
 if os.fork() == 0:
+    os.write(send, b"here")
     sys.stdin.readline()        # outlives the holder
     os._exit(0)
+os.read(receive, 4)
 holder.release()
 print("released", flush=True)
 os.wait()

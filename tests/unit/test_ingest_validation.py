@@ -1,3 +1,4 @@
+# ruff: noqa: PD011  # columns have values; nothing here is of pandas
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -260,7 +261,7 @@ def test_other_keys_are_always_given(keys):
 
 
 def test_a_key_that_stands_twice_is_named():
-    with pytest.raises(DuplicateKey, match="field 'id': a key stands twice in one batch: 3 .*, 1 ") as caught:
+    with pytest.raises(DuplicateKey, match=r"field 'id': a key stands twice in one batch: 3 .*, 1 ") as caught:
         prepare(CollectionSchema((KEY,)), {"id": [3, 1, 3, 2, 1]})
     assert caught.value.keys == (3, 1)
     with pytest.raises(DuplicateKey, match="and 4 more") as caught:

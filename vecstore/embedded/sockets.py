@@ -57,13 +57,18 @@ def is_private(directory: Path, account: Account) -> bool:
 
 
 def made(wanted: Path | None, account: Account) -> Path:
-    """A private directory: the wanted one if it still is one or can be made again, else a fresh one."""
+    """A private directory: the wanted one if it still is one or can be made again, else a fresh one.
+
+    No server may run: what a killed one left in it is removed. PostgreSQL would do so too, but not when the process
+    number in the lock file is another process's by now.
+    """
     if wanted is not None:
         with suppress(OSError):
             # Only making it proves that it is ours: never `exist_ok`.
             wanted.mkdir(mode=0o700)
             _hand_over(wanted, account)
         if is_private(wanted, account):
+            _clear(wanted)
             return wanted
     directory = Path(tempfile.mkdtemp(prefix="vecstore-", dir=_parent(account)))
     _hand_over(directory, account)
@@ -91,6 +96,10 @@ def removed(directory: Path, account: Account) -> None:
     """Remove the directory of a server that runs no more, unless it is not what we made."""
     if is_private(directory, account):
         with suppress(OSError):
-            for name in _FILES:
-                (directory / name).unlink(missing_ok=True)
+            _clear(directory)
             directory.rmdir()
+
+
+def _clear(directory: Path) -> None:
+    for name in _FILES:
+        (directory / name).unlink(missing_ok=True)

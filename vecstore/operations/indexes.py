@@ -141,7 +141,6 @@ def create_online(database: Database, collection: str, field_name: str, spec: In
     doing = f"create index on {field_name!r} of {collection!r} online"
     with database.autocommitting(doing) as builder, database.writing(doing) as guard:
         guard.execute(set_local("lock_timeout", int(database.settings.ddl_timeout * 1000)))
-        guard.execute(set_local("idle_in_transaction_session_timeout", 0))
         lock_name(guard, collection)
         description = locked(guard, collection)
         if name is not None:
@@ -150,6 +149,9 @@ def create_online(database: Database, collection: str, field_name: str, spec: In
         with database.reading(doing) as connection:
             _check_rows(database, connection, description, field, spec)
         build = _Build(database, description, field, spec, chosen)
+        # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build would
+        # wait for until the end of time.
+        guard.execute(set_local("idle_in_transaction_session_timeout", 0))
         try:
             with _naming_limits(field):
                 build.run(builder)
