@@ -51,7 +51,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, major: int) -> Iterator[Emb
 def template(server: EmbeddedServer) -> str:
     """A database with schema vecstore, to be copied for each test."""
     with vecstore.connect(server.url()) as store:
-        with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE}")
     with vecstore.connect(server.url(TEMPLATE)) as store:
         store.upgrade()

@@ -23,6 +23,7 @@ from .ddl import set_local
 from .errors import (
     CommitUncertain,
     ConnectionLost,
+    DatabaseError,
     InvalidArgument,
     LockTimeout,
     NotInstalled,
@@ -92,20 +93,34 @@ _VECTOR_TYPES = text("""
 def check_server(connection: Connection) -> str:
     """Refuse a server that is too old; return the version of pgvector that is, or would be, installed."""
     row = connection.execute(_SERVER).one()
-    if row.server_version < OLDEST_SERVER:
-        raise UnsupportedServer(f"vecstore needs PostgreSQL 15 or newer, this server is {row.server_name}")
-    version: str | None = row.vector_version or row.vector_available
-    if version is None:
+    return acceptable_vector_version(
+        server_version=row.server_version,
+        server_name=row.server_name,
+        vector_version=row.vector_version or row.vector_available,
+    )
+
+
+def acceptable_vector_version(*, server_version: int, server_name: str, vector_version: str | None) -> str:
+    """The version of pgvector; raises UnsupportedServer where it, or PostgreSQL, will not do."""
+    if server_version < OLDEST_SERVER:
+        raise UnsupportedServer(f"vecstore needs PostgreSQL 15 or newer, this server is {server_name}")
+    if vector_version is None:
         raise UnsupportedServer(
             "pgvector is not available on this server: install it (Debian: postgresql-NN-pgvector), "
             "see https://github.com/pgvector/pgvector#installation"
         )
-    if version_tuple(version) < OLDEST_VECTOR:
+    if version_tuple(vector_version) < OLDEST_VECTOR:
         raise UnsupportedServer(
-            f"vecstore needs pgvector 0.8.0 or newer, this server has {version}: install a newer package, "
+            f"vecstore needs pgvector 0.8.0 or newer, this server has {vector_version}: install a newer package, "
             "then ALTER EXTENSION vector UPDATE"
         )
-    return version
+    return vector_version
+
+
+_UNDEFINED_TABLE = "42P01"
+_NOT_INSTALLED = (
+    "this database has no schema vecstore yet: run store.upgrade() as a role that may create schemas and extensions"
+)
 
 
 def read_facts(connection: Connection) -> ServerFacts:
@@ -113,10 +128,7 @@ def read_facts(connection: Connection) -> ServerFacts:
     row = connection.execute(_SERVER).one()
     types = connection.execute(_VECTOR_TYPES).all()
     if not row.installed or not types:
-        raise NotInstalled(
-            "this database has no schema vecstore yet: run store.upgrade() as a role that may create schemas "
-            "and extensions"
-        )
+        raise NotInstalled(_NOT_INSTALLED)
     return ServerFacts(
         server_version=row.server_version,
         vector_version=row.vector_version,
@@ -124,6 +136,11 @@ def read_facts(connection: Connection) -> ServerFacts:
         vector_oids={found.typname: found.oid for found in types},
         lock_slots=row.lock_slots,
     )
+
+
+def _raise_unless_installed(connection: Connection, cause: BaseException) -> None:
+    if not connection.execute(_SERVER).one().installed:
+        raise NotInstalled(_NOT_INSTALLED) from cause
 
 
 @contextmanager
@@ -181,9 +198,21 @@ class Database:
         return self.engine.connect().execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
+    def _explaining(self, doing: str) -> Iterator[None]:
+        """Typed errors; where a table of our own schema was missing, NotInstalled."""
+        try:
+            with translating(doing):
+                yield
+        except DatabaseError as exc:
+            if exc.sqlstate == _UNDEFINED_TABLE and self.connection is None:
+                with translating(doing), self._connect() as connection:
+                    _raise_unless_installed(connection, exc)
+            raise
+
+    @contextmanager
     def reading(self, doing: str) -> Iterator[Connection]:
         """A transaction, or savepoint, that is rolled back at its end: settings made in it do not leak."""
-        with translating(doing):
+        with self._explaining(doing):
             if self.connection is None:
                 with self._connect() as connection:
                     yield connection
@@ -197,7 +226,7 @@ class Database:
     @contextmanager
     def writing(self, doing: str) -> Iterator[Connection]:
         """A transaction that commits at its end, or a savepoint; rolled back on any error."""
-        with translating(doing):
+        with self._explaining(doing):
             if self.connection is not None:
                 with self.connection.begin_nested():
                     yield self.connection

@@ -463,16 +463,8 @@ def _is_one(kind: DataType, vectors: Any) -> bool:
 # What PostgreSQL sends, in pgvector's binary format
 
 
-def _decode_float32(data: bytes | memoryview) -> Array:
-    return np.frombuffer(data, ">f4", offset=4).astype(np.float32)
-
-
-def _decode_float16(data: bytes | memoryview) -> Array:
-    return np.frombuffer(data, ">f2", offset=4).astype(np.float16)
-
-
-def _decode_int8(data: bytes | memoryview) -> Array:
-    return np.frombuffer(data, ">f2", offset=4).astype(np.int8)
+def _numbers_decoder(wire: str, dtype: type[np.generic]) -> Decoder:
+    return lambda data: np.frombuffer(data, wire, offset=4).astype(dtype)
 
 
 def _decode_bits(data: bytes | memoryview) -> bytes:
@@ -487,10 +479,10 @@ def _decode_sparse(data: bytes | memoryview) -> dict[int, float]:
 
 
 _DECODERS: Mapping[DataType, Decoder] = {
-    DataType.FLOAT_VECTOR: _decode_float32,
-    DataType.FLOAT16_VECTOR: _decode_float16,
-    DataType.BFLOAT16_VECTOR: _decode_float32,
-    DataType.INT8_VECTOR: _decode_int8,
+    DataType.FLOAT_VECTOR: _numbers_decoder(">f4", np.float32),
+    DataType.FLOAT16_VECTOR: _numbers_decoder(">f2", np.float16),
+    DataType.BFLOAT16_VECTOR: _numbers_decoder(">f4", np.float32),
+    DataType.INT8_VECTOR: _numbers_decoder(">f2", np.int8),
     DataType.BINARY_VECTOR: _decode_bits,
     DataType.SPARSE_FLOAT_VECTOR: _decode_sparse,
 }

@@ -197,12 +197,11 @@ _LAST_DRAWN = text("SELECT pg_catalog.pg_sequence_last_value(CAST(:sequence AS r
 def _check_drawn(connection: Connection, description: CollectionDescription, batch: Batch) -> None:
     """An id that was never drawn would one day be drawn for another entity."""
     key = description.schema.primary_key
-    keys = batch.keys
-    if not key.auto_id or keys is None:
+    if not key.auto_id:
         return
     parameters = {"sequence": _sequence(connection, description)}
     last = connection.execute(_LAST_DRAWN, parameters).scalar_one() or 0
-    for row, given in enumerate(keys):
+    for row, given in enumerate(_result(batch).ids):
         if not str(given).isdecimal() or int(given) > last:
             raise InvalidData(
                 f"field {key.name!r}, row {row}: id {given!r} was never drawn, and ids of {description.name!r} are "
