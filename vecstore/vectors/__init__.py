@@ -1,0 +1,27 @@
+"""Vector values: what callers may give, the one form that is stored, and what they get back. Pure.
+
+A column of vectors is made canonical once, rounded to what PostgreSQL will hold, and only then checked: a vector that
+is fine before rounding can be infinite, or zero, after it. pgvector tells six faults by one SQLSTATE, so all of them
+are found here. No message shows a vector: it may be somebody's secret.
+"""
+
+from __future__ import annotations
+
+from .columns import DenseColumn, SparseColumn, VectorColumn, as_matrix, as_query, check_norms
+from .faults import Array, Fault, Nulls
+from .sparse import MAX_INDEXED_SPARSE_NONZERO
+from .wire import decoder
+
+__all__ = [
+    "MAX_INDEXED_SPARSE_NONZERO",
+    "Array",
+    "DenseColumn",
+    "Fault",
+    "Nulls",
+    "SparseColumn",
+    "VectorColumn",
+    "as_matrix",
+    "as_query",
+    "check_norms",
+    "decoder",
+]
