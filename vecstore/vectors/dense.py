@@ -95,7 +95,7 @@ def _check_finite(given: Array, rounded: Array, kind: str) -> None:
     raise Fault(row, f"element {place} is {fault}, expected a finite {kind}")
 
 
-def rounded(given: Array, dtype: type[np.floating[Any]]) -> Array:
+def rounded_to(given: Array, dtype: type[np.floating[Any]]) -> Array:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         rounded = np.ascontiguousarray(given, dtype=dtype)
     _check_finite(given, rounded, dtype.__name__)
@@ -103,11 +103,11 @@ def rounded(given: Array, dtype: type[np.floating[Any]]) -> Array:
 
 
 def as_float32(values: Any, dim: int) -> Array:
-    return rounded(_numeric_matrix(values, dim), np.float32)
+    return rounded_to(_numeric_matrix(values, dim), np.float32)
 
 
 def as_float16(values: Any, dim: int) -> Array:
-    return rounded(_numeric_matrix(values, dim), np.float16)
+    return rounded_to(_numeric_matrix(values, dim), np.float16)
 
 
 def as_bfloat16(values: Any, dim: int) -> Array:

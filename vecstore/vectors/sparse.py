@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import SparseVector
 
-from .dense import is_number, rounded, vector
+from .dense import is_number, rounded_to, vector
 from .faults import Fault, kind_of
 
 # pgvector keeps a sparse vector of an HNSW index on one page.
@@ -35,7 +35,7 @@ def sparse_row(index: int, value: Any, dim: int, max_nonzero: int) -> SparseRow:
 def _rounded_row(index: int, elements: Any) -> NDArray[np.float32]:
     given = vector(index, elements)
     try:
-        row: NDArray[np.float32] = rounded(given.reshape(1, -1), np.float32)[0]
+        row: NDArray[np.float32] = rounded_to(given.reshape(1, -1), np.float32)[0]
     except Fault as fault:
         raise Fault(index, fault.why) from None
     return row
