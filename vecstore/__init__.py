@@ -10,6 +10,7 @@ from .catalog import CollectionDescription, IndexDescription, IndexState, Partit
 from .collection import Collection, Index, Partition
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .operations.entities import DeleteResult, InsertResult
+from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
@@ -35,6 +36,7 @@ __all__ = [
     "Hnsw",
     "Index",
     "IndexDescription",
+    "IndexQualityWarning",
     "IndexState",
     "IndexStats",
     "InsertResult",

@@ -207,8 +207,8 @@ class Collection:
     def search(
         self,
         vectors: Any,
-        *,
         limit: int = 10,
+        *,
         field: str | None = None,
         metric: Metric | str | None = None,
         where: ColumnElement[bool] | None = None,
@@ -256,9 +256,9 @@ class Partition:
     def delete(self, *, ids: Any = None, where: ColumnElement[bool] | None = None) -> DeleteResult:
         return self.collection.delete(ids=ids, where=where, partition_names=[self.name])
 
-    def search(self, vectors: Any, **options: Any) -> list[Hits]:
+    def search(self, vectors: Any, limit: int = 10, **options: Any) -> list[Hits]:
         """Search this partition alone; options are those of Collection.search(), partition_names aside."""
-        return self.collection.search(vectors, partition_names=[self.name], **options)
+        return self.collection.search(vectors, limit, partition_names=[self.name], **options)
 
     def truncate(self) -> None:
         self.collection.truncate(self.name)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-import psycopg
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from .ddl import set_local
 from .errors import (
+    TRANSLATED,
     CommitUncertain,
     ConnectionLost,
     DatabaseError,
@@ -148,7 +148,7 @@ def translating(doing: str) -> Iterator[None]:
     """Let no driver's error out: each becomes a typed one, with the driver's as its cause."""
     try:
         yield
-    except (DBAPIError, psycopg.Error) as exc:
+    except TRANSLATED as exc:
         raise translated(exc, doing=doing) from exc
 
 

@@ -26,6 +26,7 @@ VecstoreError
 │   └── NotInstalled                     schema `vecstore` is not in this database: store.upgrade()
 ├── MissingExtra (ImportError)           an optional part is not installed
 ├── EmbeddedServerError (RuntimeError)   the embedded PostgreSQL cannot be started
+├── PoolTimeout (TimeoutError)           all connections of the engine's pool were in use
 ├── DatabaseError (RuntimeError)         the server refused a statement
 │   ├── LockTimeout (TimeoutError)       others held the lock until the deadline
 │   ├── QueryTimeout (TimeoutError)      statement_timeout, or a cancel
@@ -42,7 +43,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 __all__ = [
     "AliasExists",
@@ -60,7 +62,6 @@ __all__ = [
     "FieldNotFound",
     "IndexExists",
     "IndexNotFound",
-    "IndexQualityWarning",
     "InvalidArgument",
     "InvalidData",
     "InvalidName",
@@ -75,6 +76,7 @@ __all__ = [
     "PartitionExists",
     "PartitionNotFound",
     "PermissionDenied",
+    "PoolTimeout",
     "QueryTimeout",
     "TransactionAborted",
     "UnsupportedServer",
@@ -208,6 +210,10 @@ class EmbeddedServerError(VecstoreError, RuntimeError):
     """The embedded PostgreSQL cannot be started or used."""
 
 
+class PoolTimeout(VecstoreError, TimeoutError):
+    """All connections of the engine's pool were in use, by other threads or by transactions left open."""
+
+
 class DatabaseError(VecstoreError, RuntimeError):
     """The server refused a statement for a reason that has no class of its own here."""
 
@@ -236,10 +242,6 @@ class CommitUncertain(ConnectionLost):
     """The connection broke during COMMIT: look before doing it again, or repeat it only if that is harmless."""
 
 
-class IndexQualityWarning(UserWarning):
-    """An index was built that searches will gain little from."""
-
-
 # The SQLSTATEs that a caller can act upon. Decided by code, never by message text, which is translated.
 _BY_SQLSTATE: dict[str, type[VecstoreError]] = {
     "55P03": LockTimeout,  # lock_not_available
@@ -255,9 +257,6 @@ _BY_SQLSTATE: dict[str, type[VecstoreError]] = {
     "25P04": ConnectionLost,  # transaction_timeout
 }
 
-# Another session holds what is wanted: the same transaction may well succeed a moment later.
-TRANSIENT_SQLSTATES = frozenset({"55P03", "40P01"})
-
 
 def driver_error(exc: BaseException) -> psycopg.Error | None:
     """The psycopg error that an exception is or wraps."""
@@ -272,6 +271,19 @@ def sqlstate_of(exc: BaseException) -> str | None:
     return None if cause is None else cause.sqlstate
 
 
+# What SQLAlchemy itself finds, before or without the server.
+_BY_CLASS: tuple[tuple[type[SQLAlchemyError], type[VecstoreError], str], ...] = (
+    (
+        PoolTimeoutError,
+        PoolTimeout,
+        "no connection became free; close transactions sooner, or give the engine a larger pool",
+    ),
+    (PendingRollbackError, TransactionAborted, "the transaction ended with an earlier error; roll it back"),
+    (ResourceClosedError, ConnectionLost, "the connection is closed"),
+    (StatementError, InvalidArgument, "a value in the condition cannot be sent to PostgreSQL"),
+)
+
+
 def translated(exc: BaseException, *, doing: str) -> VecstoreError:
     """The typed error for a driver's or SQLAlchemy's, to be raised `from` it.
 
@@ -279,14 +291,18 @@ def translated(exc: BaseException, *, doing: str) -> VecstoreError:
     message: it could be a vector or a secret.
     """
     cause = driver_error(exc)
+    if cause is None:
+        for found, kind, said in _BY_CLASS:
+            if isinstance(exc, found):
+                return kind(f"{doing}: {said}")
     sqlstate = None if cause is None else cause.sqlstate
     said = (None if cause is None else cause.diag.message_primary) or type(cause or exc).__name__
-    kind = _BY_SQLSTATE.get(sqlstate or "")
-    if kind is None:
+    by_code = _BY_SQLSTATE.get(sqlstate or "")
+    if by_code is None:
         lost = sqlstate is None or sqlstate.startswith("08")
-        kind = ConnectionLost if lost and isinstance(cause, psycopg.OperationalError) else DatabaseError
-    hint = _HINTS.get(kind, "")
-    error = kind(f"{doing}: {said}{hint}")
+        by_code = ConnectionLost if lost and isinstance(cause, psycopg.OperationalError) else DatabaseError
+    hint = _HINTS.get(by_code, "")
+    error = by_code(f"{doing}: {said}{hint}")
     error.sqlstate = sqlstate
     return error
 
@@ -296,3 +312,7 @@ _HINTS: dict[type[VecstoreError], str] = {
     OutOfLocks: "; raise max_locks_per_transaction on the server, or work on fewer partitions at a time",
     TransactionAborted: "; roll the transaction back and begin a new one",
 }
+
+
+TRANSLATED: tuple[type[Exception], ...] = (psycopg.Error, *(found for found, _, _ in _BY_CLASS))
+"""What translated() has a typed error for; DBAPIError is a StatementError."""

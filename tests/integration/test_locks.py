@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 import pytest
@@ -30,7 +30,7 @@ def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> Non
 
 
 @contextmanager
-def analyst(store: Store, statement: str = "SELECT count(*) FROM books.entities") -> Iterator[None]:
+def analyst(store: Store, statement: str = "SELECT id FROM books.entities") -> Iterator[None]:
     """Somebody's transaction, open: what its statement locked stays locked until the block ends."""
     with store.engine.connect() as connection:
         connection.exec_driver_sql(statement)
@@ -186,17 +186,38 @@ def test_a_drop_in_a_transaction_gives_up_after_a_moment_and_leaves_the_rest_usa
 def test_a_transaction_that_holds_one_collection_does_not_wait_long_for_another(
     store: Store, shelved: Collection
 ) -> None:
-    """Searches of the first wait as long as it does."""
+    """Searches of the first wait for as long as it does."""
     films = store.create_collection("films", BOOK_FIELDS)
-    with store.transaction() as first, searching(films) as took:
-        first.collection("books").drop_partition("novel")
-        with store.transaction() as second:
-            second.collection("films").truncate()
-            with ThreadPoolExecutor(1) as pool:
-                waiting = pool.submit(second.collection("books").drop_index)
-                with pytest.raises(LockTimeout):
-                    waiting.result(timeout=ANALYST_SECONDS)
+    with store.transaction() as first, ThreadPoolExecutor(1) as pool:
+        first.collection("books").create_partition("poem")
+        with searching(films) as took, store.transaction() as second:
+            held, wanted = second.collection("films"), second.collection("books")
+            held.truncate()
+            waiting = pool.submit(wanted.drop_index)
+            wait([waiting], timeout=ANALYST_SECONDS)
+            assert isinstance(waiting.exception(timeout=0), LockTimeout)
     assert max(took) < NO_SEARCH_WAITS_SECONDS
+
+
+@pytest.mark.parametrize("lock", ["TRUNCATE books.entities_novel", "DROP INDEX books.spare"])
+def test_what_is_locked_in_one_partition_keeps_nobody_from_the_others(
+    store: Store, shelved: Collection, fill: Fill, lock: str
+) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE INDEX spare ON books.entities_novel (year)")
+    with analyst(store, lock), ThreadPoolExecutor(1) as pool:
+        calls: list[Callable[[], object]] = [
+            lambda: shelved.search(QUERY, partition_names=["_default"]),
+            lambda: shelved.count(partition_names=["_default"]),
+            lambda: shelved.get([1], partition_names=["_default"]),
+            lambda: fill(shelved, range(300, 310)),
+            lambda: store.collection("books"),
+            lambda: shelved.create_partition("poem"),
+        ]
+        for call in calls:
+            running = pool.submit(call)
+            wait([running], timeout=NO_SEARCH_WAITS_SECONDS)
+            assert running.done()
 
 
 def both(*calls: Callable[[], object]) -> list[BaseException | None]:

@@ -17,7 +17,6 @@ from ..database import Database, lock_name
 from ..ddl import IndexScope, set_local
 from ..errors import (
     IndexExists,
-    IndexQualityWarning,
     InvalidData,
     VecstoreError,
     driver_error,
@@ -27,6 +26,11 @@ from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name
 from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric, check_index
 from ..tables import OPERATORS, qualified_operator
 from .locking import locked
+
+
+class IndexQualityWarning(UserWarning):
+    """An index was built that searches will gain little from."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +96,6 @@ def _check_rows(
             warnings.warn(
                 f"IvfFlat on {field.name!r} of {description.name!r}: {rows:,} rows for {spec.lists:,} lists; its "
                 "clusters are found when it is built, so load the data first, or drop and create it again after",
-                IndexQualityWarning,
                 stacklevel=2,
             )
 
