@@ -96,6 +96,7 @@ def _check_rows(
             warnings.warn(
                 f"IvfFlat on {field.name!r} of {description.name!r}: {rows:,} rows for {spec.lists:,} lists; its "
                 "clusters are found when it is built, so load the data first, or drop and create it again after",
+                IndexQualityWarning,
                 stacklevel=2,
             )
 
