@@ -10,10 +10,11 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from sqlalchemy import URL
 
 import vecstore
-from vecstore import DataType, Field, Store
+from samples import BOOK_FIELDS, book
+from vecstore import Store
 from vecstore.embedded import EmbeddedServer, start
 
-TEMPLATE = "vecstore_template"
+_TEMPLATE = "vecstore_template"
 _numbers = itertools.count()
 
 
@@ -53,10 +54,10 @@ def template(server: EmbeddedServer) -> str:
     with vecstore.connect(server.url()) as store:
         engine = store.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {TEMPLATE}")
-    with vecstore.connect(server.url(TEMPLATE)) as store:
+            connection.exec_driver_sql(f"CREATE DATABASE {_TEMPLATE}")
+    with vecstore.connect(server.url(_TEMPLATE)) as store:
         store.upgrade()
-    return TEMPLATE
+    return _TEMPLATE
 
 
 @pytest.fixture
@@ -78,25 +79,6 @@ def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
 def store(database_url: URL) -> Iterator[Store]:
     with vecstore.connect(database_url) as store:
         yield store
-
-
-BOOK_FIELDS = (
-    Field("id", DataType.INT64, primary_key=True),
-    Field("title", DataType.VARCHAR, max_length=64),
-    Field("year", DataType.INT32, nullable=True),
-    Field("embedding", DataType.FLOAT_VECTOR, dim=4),
-)
-
-
-def book(key: int, **changes: object) -> dict[str, object]:
-    """A book whose vector points its own way."""
-    return {
-        "id": key,
-        "title": f"book {key}",
-        "year": 1900 + key % 100,
-        "embedding": [1.0, float(key), float(key % 7), 0.5],
-        **changes,
-    }
 
 
 @pytest.fixture

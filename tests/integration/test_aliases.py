@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import BOOK_FIELDS, book
 from sqlalchemy import column, select, table
 
+from samples import BOOK_FIELDS, book
 from vecstore import (
     AliasExists,
     AliasNotFound,

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import BOOK_FIELDS, book
 
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Collection,
     CollectionExists,

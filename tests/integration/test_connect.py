@@ -6,10 +6,10 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
-from conftest import BOOK_FIELDS, TEMPLATE, book
 from sqlalchemy import URL, create_engine
 
 import vecstore
+from samples import BOOK_FIELDS, book
 from vecstore import (
     ConnectionLost,
     InvalidArgument,
@@ -195,8 +195,3 @@ def test_a_connection_that_breaks_inside_a_transaction_is_a_typed_error(
     with pytest.raises(ConnectionLost):
         broken_off()
     assert books.num_entities == 0
-
-
-def test_the_template_of_the_tests_has_our_schema(store: Store) -> None:
-    assert store.doctor() == ()
-    assert store.engine.url.database != TEMPLATE

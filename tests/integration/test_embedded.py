@@ -1,6 +1,6 @@
 """The embedded server: a real PostgreSQL, started, shared, killed, recovered and stopped."""
 
-# ruff: noqa: S603, S607  # the programs that run here are our own
+# ruff: noqa: S607  # the programs that run here are our own
 
 from __future__ import annotations
 

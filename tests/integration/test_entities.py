@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import BOOK_FIELDS, book
 from sqlalchemy import column, exists, select, table, true
 
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Collection,
     DataType,

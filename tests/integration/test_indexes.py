@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import BOOK_FIELDS
 
+from samples import BOOK_FIELDS
 from vecstore import (
     Btree,
     Collection,

@@ -8,7 +8,7 @@ from alembic.config import Config
 from sqlalchemy import URL, text
 
 import vecstore
-from conftest import BOOK_FIELDS
+from samples import BOOK_FIELDS
 from vecstore import Store
 from vecstore.embedded import EmbeddedServer
 

@@ -5,7 +5,7 @@ import subprocess
 from sqlalchemy import URL
 
 import vecstore
-from conftest import book
+from samples import book
 from vecstore import Collection, DataType, Field, Hnsw, Store
 from vecstore.embedded import EmbeddedServer
 from vecstore.embedded.account import server_account

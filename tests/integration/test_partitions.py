@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import BOOK_FIELDS, book
 
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Btree,
     Collection,

@@ -405,7 +405,7 @@ DEFAULTS = {
     DataType.INT16: (-32768, 32767),
     DataType.INT32: (-(2**31), 2**31 - 1),
     DataType.INT64: (-(2**63), 2**63 - 1),
-    DataType.FLOAT: (1.5, -3.0e38),
+    DataType.FLOAT: (1.5, -float(2**127)),
     DataType.DOUBLE: (0.1, 1e22, 5e-324, 1.7976931348623157e308),
     DataType.VARCHAR: ("", "it's", "\\", "100 %", "%s", ":name", "{}", '"', "𝄞é", "a\nb\t"),
     DataType.TEXT: ("E'\\x'", "$$;--", "null"),
@@ -446,23 +446,29 @@ def test_defaults_stand_where_no_value_was_given(own_store, nullable):
         assert found == wanted, row["id"]
 
 
-def test_a_default_of_any_form_that_its_field_takes_is_the_same_as_its_plain_value(own_store):
-    fields = (
-        Field("id", DataType.INT64, primary_key=True),
-        Field("number", DataType.INT32, default_value=np.int64(7)),
-        Field("real", DataType.DOUBLE, default_value=np.float32(0.5)),
-        Field("whole", DataType.DOUBLE, default_value=3),
-        Field("flag", DataType.BOOL, default_value=np.bool_(True)),  # noqa: FBT003 - the value itself
-        Field("at", DataType.TIMESTAMPTZ, default_value="2024-02-29T12:30:00+05:30"),
-    )
-    collection = own_store.create_collection("forms_of_defaults", fields)
-    collection.insert([{"id": 1}])
-    (row,) = collection.get([1])
-    at = datetime(2024, 2, 29, 7, 0, tzinfo=UTC)
-    assert row == {"id": 1, "number": 7, "real": 0.5, "whole": 3.0, "flag": True, "at": at}
-    with own_store.engine.begin() as connection:
+@pytest.mark.parametrize(
+    ("kind", "given", "plain"),
+    [
+        (DataType.INT32, np.int64(7), 7),
+        (DataType.DOUBLE, np.float32(0.5), 0.5),
+        (DataType.DOUBLE, np.float64(0.5), 0.5),
+        (DataType.DOUBLE, 3, 3.0),
+        (DataType.BOOL, np.True_, True),
+        (DataType.TEXT, np.str_("a"), "a"),
+        (DataType.TIMESTAMPTZ, "2024-02-29T12:30:00+05:30", datetime(2024, 2, 29, 7, 0, tzinfo=UTC)),
+        (DataType.TIMESTAMPTZ, np.datetime64("2024-02-29T07:00"), datetime(2024, 2, 29, 7, 0, tzinfo=UTC)),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}",
+)
+def test_a_default_of_any_form_that_its_field_takes_is_the_same_as_its_plain_value(own_store, kind, given, plain):
+    fields = (Field("id", DataType.INT64, primary_key=True), Field("field", kind, default_value=given))
+    with own_store.engine.connect() as connection:
+        collection = own_store.bind(connection).create_collection("forms_of_defaults", fields)
+        collection.insert([{"id": 1}])
         connection.execute(collection.table.insert().values(id=2, _partition="_default"))
-    assert {**collection.get([2])[0], "id": 1} == row
+        collection.insert([{"id": 3, "field": given}])
+        assert [row["field"] for row in collection.get([1, 2, 3])] == [plain] * 3
+        connection.rollback()
 
 
 def test_a_field_that_is_neither_nullable_nor_has_a_default_takes_falsy_values_but_not_none(own_store):

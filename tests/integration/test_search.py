@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BOOK_FIELDS, book
 
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Collection,
     DataType,
