@@ -7,6 +7,7 @@ caller's transaction usable, and nothing is committed here.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +44,18 @@ ADVISED_VECTOR = (0, 8, 4)
 LOCK_TIMEOUT_MS = 150
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
+
+
+# serialization_failure and deadlock_detected: the server undid the whole transaction.
+_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01"})
+_REPEAT_PAUSES = (0.02, 0.1, 0.5)
+
+_log = logging.getLogger(__name__)
+
+
+def _jittered(pause: float) -> float:
+    """Up to half less, so that those who collided do not collide again."""
+    return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +257,20 @@ class Database:
         with translating(doing), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
+    def repeated(self, attempt: Callable[[], T]) -> T:
+        """Make an attempt, and a few more where the server undid it for the sake of another transaction.
+
+        Only whole transactions of our own can be made again; in a caller's the error is the caller's to handle.
+        """
+        for pause in _REPEAT_PAUSES if self.owns_transactions else ():
+            try:
+                return attempt()
+            except DatabaseError as exc:
+                if exc.sqlstate not in _UNDONE_FOR_ANOTHER:
+                    raise
+            time.sleep(_jittered(pause))
+        return attempt()
+
     def alter(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
         """Run a structural change, alone among the changes of these names.
 
@@ -257,12 +284,16 @@ class Database:
         while True:
             try:
                 with self.writing(doing) as connection:
-                    return _altered(connection, locked, deadline, work, restore=self.connection is not None)
+                    result = _altered(connection, locked, deadline, work, restore=not self.owns_transactions)
             except LockTimeout:
-                waited_for = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-                if self.connection is not None or time.monotonic() + waited_for >= deadline:
+                waiting = _jittered(pause)
+                if not self.owns_transactions or time.monotonic() + waiting >= deadline:
                     raise
-            time.sleep(waited_for)
+            else:
+                _log.info("%s: done", doing)
+                return result
+            _log.debug("%s: others hold a lock, next try in %.2f s", doing, waiting)
+            time.sleep(waiting)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 

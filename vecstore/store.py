@@ -81,6 +81,9 @@ class Store:
         with self._database.writing("transaction") as connection:
             bound = self._database.bound_to(connection)
             yield Store(bound)
+        if not self._database.owns_transactions:
+            self._database.after_commit.extend(bound.after_commit)
+            return
         for finish in bound.after_commit:
             finish(self._database)
 
@@ -240,8 +243,8 @@ def _engine(url: URL, *, pgbouncer: bool) -> Engine:
             f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}",
         )
         arguments["options"] = " ".join(options)
-    # What the URL says itself goes first.
-    engine = create_engine(url, pool_pre_ping=True, connect_args={**arguments, **dict(url.query)})
+    # What the URL says itself goes first. Parameters are ids, names and vectors of others: they are in no traceback.
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args={**arguments, **dict(url.query)})
     _forget_after_fork(engine)
     return engine
 

@@ -49,19 +49,26 @@ class DeleteResult:
 
 
 def insert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
-    doing = f"insert into {collection!r}"
     batch: Batch | None = None
-    try:
-        with explaining(database, collection, partition), database.writing(doing) as connection:
+
+    def attempt() -> Batch:
+        nonlocal batch
+        with (
+            explaining(database, collection, partition),
+            database.writing(f"insert into {collection!r}") as connection,
+        ):
             description = catalog.describe(connection, collection)
             target = _target_partition(description, partition)
             batch = _drawn(connection, description, _prepared(description, data))
             _Copy(batch, target, progress).into(connection, database.facts, description.name, PARENT_TABLE)
+        return batch
+
+    try:
+        return _result(database.repeated(attempt))
     except DatabaseError as exc:
         if exc.sqlstate != _UNIQUE_VIOLATION or batch is None:
             raise
         raise _duplicate(database, collection, batch, partition) from exc
-    return _result(batch)
 
 
 def _result(batch: Batch) -> InsertResult:
@@ -172,14 +179,21 @@ def _table(database: Database, description: CollectionDescription) -> Table:
 
 def upsert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
     """COPY into a temporary table, then INSERT ... ON CONFLICT."""
-    with explaining(database, collection, partition), database.writing(f"upsert into {collection!r}") as connection:
-        description = catalog.describe(connection, collection)
-        target = _target_partition(description, partition)
-        batch = _prepared(description, data, keys="given")
-        if batch.count:
-            _check_drawn(connection, description, batch)
-            _replace(database, connection, description, _Copy(batch, target, progress))
-    return _result(batch)
+
+    def attempt() -> InsertResult:
+        with (
+            explaining(database, collection, partition),
+            database.writing(f"upsert into {collection!r}") as connection,
+        ):
+            description = catalog.describe(connection, collection)
+            target = _target_partition(description, partition)
+            batch = _prepared(description, data, keys="given")
+            if batch.count:
+                _check_drawn(connection, description, batch)
+                _replace(database, connection, description, _Copy(batch, target, progress))
+        return _result(batch)
+
+    return database.repeated(attempt)
 
 
 def _replace(database: Database, connection: Connection, description: CollectionDescription, copy: _Copy) -> None:
@@ -218,13 +232,18 @@ def delete(
         raise InvalidArgument("delete() takes ids=... or where=..., one of them; truncate() deletes everything")
     if is_always_true(where):
         raise InvalidArgument("delete(): the condition is always true; truncate() deletes everything, and at once")
-    with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
-        description = catalog.describe(connection, collection)
-        table = _table(database, description)
-        conditions = [*scope_of(description, table, where=where, partition_names=partition_names)]
-        if ids is not None:
-            conditions.append(has_key(table, description.schema.primary_key.name, as_keys(description.schema, ids)))
-        return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
+
+    def attempt() -> DeleteResult:
+        with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
+            description = catalog.describe(connection, collection)
+            table = _table(database, description)
+            conditions = [*scope_of(description, table, where=where, partition_names=partition_names)]
+            if ids is not None:
+                keys = as_keys(description.schema, ids)
+                conditions.append(has_key(table, description.schema.primary_key.name, keys))
+            return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
+
+    return database.repeated(attempt)
 
 
 def get(
