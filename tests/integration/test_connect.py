@@ -20,11 +20,6 @@ from vecstore import (
 )
 from vecstore.embedded import EmbeddedServer
 
-TERMINATE_OTHERS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
-
 
 def text_url(url: URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -173,25 +168,3 @@ def test_a_forked_child_has_connections_of_its_own(store: Store, books: vecstore
     assert os.waitpid(child, 0)[1] == 0
     assert int(os.read(reader, 100)) != parent
     assert backend() == parent
-
-
-def test_a_connection_that_broke_between_calls_is_replaced(store: Store, books: vecstore.Collection) -> None:
-    books.count()
-    with store.engine.connect() as connection:
-        connection.exec_driver_sql(TERMINATE_OTHERS)
-        assert books.count() == 0
-
-
-def test_a_connection_that_breaks_inside_a_transaction_is_a_typed_error(
-    store: Store, books: vecstore.Collection
-) -> None:
-    def broken_off() -> None:
-        with store.transaction() as transaction:
-            transaction.collection("books").insert([book(1)])
-            with store.engine.connect() as other:
-                other.exec_driver_sql(TERMINATE_OTHERS)
-            transaction.collection("books").count()
-
-    with pytest.raises(ConnectionLost):
-        broken_off()
-    assert books.num_entities == 0

@@ -92,7 +92,7 @@ def start(
     `settings`: PostgreSQL settings that overrule ours, written down when the folder is made and ignored later.
     Takes the folder's start lock for up to a minute; raises EmbeddedServerError, MissingExtra without the wheel.
     """
-    place = (default_folder() if folder is None else Path(folder)).absolute()
+    place = (default_folder() if folder is None else Path(folder)).expanduser().absolute()
     own = _asked(settings)
     with _explained(place):
         account = server_account()
