@@ -24,9 +24,10 @@ demo: $(READY) ## the main job on real data: load, search, delete, drop, roll ba
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(READY) ## every test, with the coverage gate
+test: $(READY) ## every test, on PostgreSQL 18 and again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest tests/integration --server 16
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

