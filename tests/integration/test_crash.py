@@ -1,4 +1,4 @@
-"""kill -9 of the server, with its own folder for each test: what was not committed never was, what was stays."""
+"""The server is killed with everything under way, as by a loss of power to the process, and started again."""
 
 from __future__ import annotations
 
@@ -7,222 +7,337 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 import vecstore
-from samples import BOOK_FIELDS, book
-from vecstore import CollectionNotFound, DataType, Field, FindingKind, Hnsw, IndexState, Store, VecstoreError
+from conftest import BOOK_FIELDS, book
+from vecstore import (
+    Btree,
+    Collection,
+    ConnectionLost,
+    DataType,
+    Field,
+    FindingKind,
+    Hnsw,
+    IndexState,
+    Metric,
+    SearchPath,
+    Store,
+)
 from vecstore.embedded import EmbeddedServer, start
 
-NAMES = ("dropped_partition", "dropped_collection", "dropped_index", "truncated")
+SETTINGS = {"shared_buffers": "64MB", "max_connections": "60", "max_parallel_maintenance_workers": "0"}
+SECONDS = 60
 
-_DIGEST = text("""
-    SELECT md5(string_agg(line, ';' ORDER BY line)) FROM (
-        SELECT n.nspname || c.relname || c.relkind::text || coalesce(pg_get_expr(c.relpartbound, c.oid), '')
-               || coalesce(i.indisvalid::text, '') || coalesce(pg_get_indexdef(i.indexrelid), '') AS line
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_index i ON i.indexrelid = c.oid
-        WHERE n.nspname = ANY (:names) OR n.nspname = 'vecstore'
-      UNION ALL
-        SELECT entities::text || fields::text || coalesce(dropped_name, '') FROM vecstore.collection_registry
-    ) AS lines
-""")
+ROWS = 20_000
+DIM = 48
+VECTOR_FIELDS = (Field("id", DataType.INT64, primary_key=True), Field("v", DataType.FLOAT_VECTOR, dim=DIM))
+VECTORS = np.random.default_rng(1).normal(size=(ROWS, DIM)).astype(np.float32)
+# Slow to build, so that there is time to kill it.
+SLOW = Hnsw(Metric.L2, m=32, ef_construction=400)
 
 
-def digest(store: Store) -> tuple[str, list[int]]:
-    """The catalogue of all collections, and their rows."""
-    with store.engine.connect() as connection:
-        catalogue = connection.execute(_DIGEST, {"names": list(NAMES)}).scalar_one()
-    return catalogue, [store.collection(name).count() for name in store.list_collections()]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def server(folder: Path, major: int) -> Iterator[EmbeddedServer]:
-    with start(folder, major=major) as server:
-        with vecstore.connect(server.url()) as store:
-            store.upgrade()
-        yield server
-
-
-@pytest.fixture
-def restart(server: EmbeddedServer, folder: Path, major: int) -> Iterator[Callable[[], None]]:
-    """Kill the postmaster and its children at once, then start on the same folder."""
-    started: list[EmbeddedServer] = []
-
-    def killed_and_started() -> None:
-        postmaster = int((folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
-        group = [postmaster, *children_of(postmaster)]
-        for pid in group:
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in group))
-        started.append(start(folder, major=major))
-
-    yield killed_and_started
-    for again in started:
-        again.release()
-
-
-def children_of(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
 
 
-def filled(store: Store, name: str) -> vecstore.Collection:
-    collection = store.create_collection(name, BOOK_FIELDS)
-    collection.create_partition("novel")
-    collection.insert([book(key) for key in range(100)], partition_name="novel")
-    collection.create_index("embedding", Hnsw())
+def is_gone(pid: int) -> bool:
+    """Whether a process is dead, even if its adoptive parent has not taken notice yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill(folder: Path) -> None:
+    """kill -9 of the postmaster, which can start no more children then, and of every child."""
+    postmaster = int((folder / "postgresql/postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGSTOP)
+    pids = [postmaster, *children_of(postmaster)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: all(map(is_gone, pids)))
+
+
+def digest(store: Store) -> dict[str, object]:
+    """Everything that the store holds: what each collection is, and each of its rows."""
+    found: dict[str, object] = {"aliases": store.list_aliases()}
+    for name in store.list_collections():
+        collection = store.collection(name)
+        rows = {
+            partition.name: repr(collection.get(range(-1, ROWS + 1), partition_names=[partition.name]))
+            for partition in collection.partitions
+        }
+        found[name] = (collection.describe(), rows)
+    return found
+
+
+def relations(store: Store) -> int:
+    statement = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'books'"
+    with store.engine.connect() as connection:
+        return int(connection.exec_driver_sql(statement).scalar_one())
+
+
+def library(store: Store) -> Collection:
+    books = store.create_collection("books", BOOK_FIELDS)
+    books.create_partition("novel")
+    books.insert([book(key) for key in range(1, 200)])
+    books.insert([book(key) for key in range(200, 300)], partition_name="novel")
+    books.create_index("embedding", Hnsw(Metric.L2))
+    books.create_index("year", Btree())
+    return books
+
+
+UNCOMMITTED = {
+    "drop_partition": lambda inside: inside.collection("books").drop_partition("novel"),
+    "drop_collection": lambda inside: inside.drop_collection("books"),
+    "drop_index": lambda inside: inside.collection("books").drop_index("embedding_idx"),
+    "truncate": lambda inside: inside.collection("books").truncate(),
+    "truncate_partition": lambda inside: inside.collection("books").truncate("novel"),
+    "delete": lambda inside: inside.collection("books").delete(ids=range(300)),
+    "upsert": lambda inside: inside.collection("books").upsert([book(key, title="changed") for key in range(300)]),
+    "rename": lambda inside: inside.rename_collection("books", "library"),
+    "create": lambda inside: library_named(inside, "films"),
+}
+COMMITTED = {
+    "drop_partition_done": lambda store: store.collection("books").drop_partition("novel"),
+    "drop_index_done": lambda store: store.collection("books").drop_index("embedding_idx"),
+    "truncate_done": lambda store: store.collection("books").truncate(),
+    "drop_collection_done": lambda store: store.drop_collection("books"),
+}
+
+
+def library_named(store: Store, name: str) -> None:
+    films = store.create_collection(name, BOOK_FIELDS)
+    films.insert([book(key) for key in range(1000)])
+    films.create_index("embedding", Hnsw(Metric.L2))
+
+
+def filled_vectors(store: Store) -> Collection:
+    collection = store.create_collection("vectors", VECTOR_FIELDS)
+    collection.insert({"id": np.arange(ROWS), "v": VECTORS})
     return collection
 
 
-def undone_on_one_connection(store: Store) -> Connection:
-    """All four destructive calls, uncommitted."""
+def indexed_and_empty(store: Store) -> Collection:
+    collection = store.create_collection("vectors", VECTOR_FIELDS)
+    collection.create_index("v", SLOW)
+    return collection
+
+
+# What takes long, what it is done to, and how the server says that it is at it.
+UNDER_WAY: dict[str, tuple[Callable[[Store], Collection], Callable[[Collection], object], str]] = {
+    "insert": (
+        indexed_and_empty,
+        lambda vectors: vectors.insert({"id": np.arange(ROWS), "v": VECTORS}),
+        "SELECT coalesce(max(tuples_processed), 0) FROM pg_stat_progress_copy WHERE datname = current_database()",
+    ),
+    "build": (
+        filled_vectors,
+        lambda vectors: vectors.create_index("v", SLOW),
+        "SELECT coalesce(max(tuples_done), 0) FROM pg_stat_progress_create_index WHERE datname = current_database()",
+    ),
+    "online": (
+        filled_vectors,
+        lambda vectors: vectors.create_index("v", SLOW, name="by_v", online=True),
+        "SELECT coalesce(max(tuples_done), 0) FROM pg_stat_progress_create_index "  # noqa: ISC004
+        "WHERE datname = current_database() AND command = 'CREATE INDEX CONCURRENTLY'",
+    ),
+}
+
+
+class Crashed:
+    """What the server held before it was killed, and the stores of its databases after it was started again."""
+
+    def __init__(self, before: dict[str, object], server: EmbeddedServer, errors: dict[str, BaseException]) -> None:
+        self.before = before
+        self.server = server
+        self.errors = errors
+
+    def store(self, name: str) -> Store:
+        return vecstore.connect(self.server.url(name))
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory, major) -> Iterator[Crashed]:
+    """One kill for all tests: each has a database of its own, with something under way or just committed in it."""
+    folder = tmp_path_factory.mktemp("crash") / "data"
+    with start(folder, major=major, settings=SETTINGS) as server, ExitStack() as stack:
+        make_databases(server, [*UNCOMMITTED, *COMMITTED, *UNDER_WAY])
+        stores = {
+            name: stack.enter_context(vecstore.connect(server.url(name)))
+            for name in (*UNCOMMITTED, *COMMITTED, *UNDER_WAY)
+        }
+        before = {}
+        for name in (*UNCOMMITTED, *COMMITTED):
+            library(stores[name])
+            before[name] = digest(stores[name])
+        errors: dict[str, BaseException] = {}
+        threads = [begin(stores[name], name, errors) for name in UNDER_WAY]
+        open_transactions = [left_open(stores[name], work) for name, work in UNCOMMITTED.items()]
+        for name, (_, _, progress) in UNDER_WAY.items():
+            eventually(lambda name=name, progress=progress: asked(stores[name], progress) > 100)
+        for name, work in COMMITTED.items():
+            work(stores[name])
+
+        kill(folder)
+
+        for thread in threads:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+        for connection in open_transactions:
+            connection.invalidate()
+            connection.close()
+        with start(folder, major=major) as again:
+            yield Crashed(before, again, errors)
+
+
+def make_databases(server: EmbeddedServer, names: list[str]) -> None:
+    with vecstore.connect(server.url()) as store:
+        store.upgrade()
+    with (
+        vecstore.connect(server.url("postgres")) as store,
+        store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection,
+    ):
+        for name in names:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE vecstore')
+
+
+def begin(store: Store, name: str, errors: dict[str, BaseException]) -> threading.Thread:
+    """Start the long work of a database in a thread, which ends with the server."""
+    prepare, work, _ = UNDER_WAY[name]
+    collection = prepare(store)
+
+    def run() -> None:
+        try:
+            work(collection)
+        except BaseException as exc:  # noqa: BLE001 - looked at by a test
+            errors[name] = exc
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def left_open(store: Store, work: Callable[[Store], object]) -> Connection:
+    """A transaction in which something was done, and that nobody commits."""
     connection = store.engine.connect()
-    bound = store.bind(connection)
-    bound.collection("dropped_partition").drop_partition("novel")
-    bound.collection("dropped_index").drop_index()
-    bound.collection("truncated").truncate()
-    bound.collection("dropped_collection").drop()
-    assert "dropped_collection" not in bound.list_collections()
+    work(store.bind(connection))
     return connection
 
 
-def test_what_was_dropped_but_not_committed_is_there_after_a_crash(
-    server: EmbeddedServer, restart: Callable[[], None]
-) -> None:
-    with vecstore.connect(server.url()) as store:
-        for name in NAMES:
-            filled(store, name)
-        before = digest(store)
-        connection = undone_on_one_connection(store)
-        restart()
-        connection.invalidate()
-        connection.close()
-        assert digest(store) == before
-        assert store.doctor() == ()
-        assert len(store.collection("dropped_index").search([1, 2, 3, 4])[0]) == 10
-
-
-def test_what_was_committed_is_gone_after_a_crash(server: EmbeddedServer, restart: Callable[[], None]) -> None:
-    with vecstore.connect(server.url()) as store:
-        for name in NAMES:
-            filled(store, name)
-        connection = undone_on_one_connection(store)
-        connection.commit()
-        restart()
-        connection.invalidate()
-        connection.close()
-        assert store.list_collections() == ["dropped_index", "dropped_partition", "truncated"]
-        assert store.doctor() == ()
-        assert not store.collection("dropped_partition").has_partition("novel")
-        assert store.collection("dropped_index").indexes == []
-        assert store.collection("truncated").num_entities == 0
-        with pytest.raises(CollectionNotFound):
-            store.collection("dropped_collection")
-        filled(store, "dropped_collection")
-
-
-def waiting_query(store: Store, beginning: str) -> bool:
-    """Whether a statement that begins so is under way."""
+def asked(store: Store, statement: str) -> int:
     with store.engine.connect() as connection:
-        query = text("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE :beginning")
-        return bool(connection.execute(query, {"beginning": f"{beginning}%"}).scalar_one())
+        return int(connection.exec_driver_sql(statement).scalar_one())
 
 
-class Failing(threading.Thread):
-    """Runs what a crash is to interrupt, and keeps its error."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        super().__init__()
-        self.work = work
-        self.error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.work()
-        except VecstoreError as error:
-            self.error = error
-
-
-def test_an_insert_cut_by_a_crash_leaves_no_row(server: EmbeddedServer, restart: Callable[[], None]) -> None:
-    with vecstore.connect(server.url()) as store:
-        points = store.create_collection(
-            "points", [Field("id", DataType.INT64, primary_key=True), Field("v", DataType.FLOAT_VECTOR, dim=384)]
-        )
-        points.create_index("v", Hnsw())  # makes the COPY last long enough to be hit
-        vectors = np.random.default_rng(3).normal(size=(20_000, 384)).astype(np.float32)
-        insert = Failing(lambda: points.insert({"id": np.arange(20_000), "v": vectors}))
-        wait_until(lambda: waiting_query(store, "COPY"))
-        restart()
-        insert.join()
-        assert isinstance(insert.error, vecstore.ConnectionLost)
-        assert points.num_entities == 0
+@pytest.mark.parametrize("name", UNCOMMITTED)
+def test_what_was_not_committed_never_happened(crashed, name):
+    with crashed.store(name) as store:
+        assert digest(store) == crashed.before[name]
         assert store.doctor() == ()
+        books = store.collection("books")
+        (hits,) = books.search(book(250)["embedding"], limit=3)
+        assert (hits[0].id, hits.path) == (250, SearchPath.INDEX)
+        # And it can be done now.
+        UNCOMMITTED[name](store)
+        assert digest(store) != crashed.before[name]
 
 
-@pytest.fixture
-def many_points(server: EmbeddedServer) -> Iterator[tuple[Store, vecstore.Collection]]:
-    with vecstore.connect(server.url()) as store:
-        points = store.create_collection(
-            "points", [Field("id", DataType.INT64, primary_key=True), Field("v", DataType.FLOAT_VECTOR, dim=128)]
-        )
-        vectors = np.random.default_rng(4).normal(size=(15_000, 128)).astype(np.float32)
-        points.insert({"id": np.arange(15_000), "v": vectors})
-        yield store, points
+@pytest.mark.parametrize("name", COMMITTED)
+def test_what_was_committed_a_moment_before_the_kill_is_done_and_nothing_else(crashed, name):
+    with crashed.store(name) as store:
+        assert store.doctor() == ()
+        found = digest(store)
+        if name == "drop_collection_done":
+            assert found == {"aliases": {}}
+            assert relations(store) == 0
+            library(store)
+            return
+        description, rows = crashed.before[name]["books"]
+        now, rows_now = found["books"]
+        if name == "truncate_done":
+            assert now == description
+            assert rows_now == {"_default": "[]", "novel": "[]"}
+        elif name == "drop_index_done":
+            assert [index.name for index in now.indexes] == ["year_idx"]
+            assert rows_now == rows
+        else:
+            assert now.indexes == description.indexes
+            assert rows_now == {"_default": rows["_default"]}
 
 
-def test_a_build_cut_by_a_crash_leaves_no_index(
-    many_points: tuple[Store, vecstore.Collection], restart: Callable[[], None]
-) -> None:
-    store, points = many_points
-    build = Failing(lambda: points.create_index("v", Hnsw()))
-    wait_until(lambda: waiting_query(store, "CREATE INDEX"))
-    restart()
-    build.join()
-    assert isinstance(build.error, vecstore.ConnectionLost)
-    assert points.indexes == []
-    assert store.doctor() == ()
-    assert points.search(np.ones(128), 5)[0].path == "exact"
+def test_an_insert_that_was_under_way_left_no_row(crashed):
+    assert isinstance(crashed.errors["insert"], ConnectionLost)
+    with crashed.store("insert") as store:
+        vectors = store.collection("vectors")
+        assert vectors.count() == 0
+        assert store.doctor() == ()
+        assert [index.state for index in vectors.indexes] == [IndexState.READY]
+        assert len(vectors.search(VECTORS[0])[0]) == 0
+        vectors.insert({"id": np.arange(100), "v": VECTORS[:100]})
+        assert vectors.search(VECTORS[7], limit=1)[0].ids.tolist() == [7]
 
 
-def test_an_online_build_cut_by_a_crash_is_found_and_cleared_away(
-    many_points: tuple[Store, vecstore.Collection], restart: Callable[[], None]
-) -> None:
-    store, points = many_points
-    build = Failing(lambda: points.create_index("v", Hnsw(), online=True))
-    wait_until(lambda: waiting_query(store, "CREATE INDEX CONCURRENTLY"))
-    restart()
-    build.join()
-    assert build.error is not None
-    if points.indexes:  # else the client was quick enough to clear away by itself
-        assert points.indexes[0].state == IndexState.INVALID
-    findings = store.doctor()
-    assert {finding.kind for finding in findings} <= {FindingKind.INVALID_INDEX}
-    assert points.search(np.ones(128), 5)[0].path == "exact"
-    assert store.repair() == findings
-    assert store.doctor() == ()
-    assert points.indexes == []
-    points.truncate()
-    assert points.create_index("v", Hnsw(), online=True).state == IndexState.READY
+def test_an_index_build_that_was_under_way_left_no_index_and_search_is_exact(crashed):
+    assert isinstance(crashed.errors["build"], ConnectionLost)
+    with crashed.store("build") as store:
+        vectors = store.collection("vectors")
+        assert vectors.indexes == []
+        assert store.doctor() == ()
+        assert_exact(vectors)
+        vectors.delete(where=vectors.c.id >= 500)
+        vectors.create_index("v", Hnsw(Metric.L2))
+        (hits,) = vectors.search(VECTORS[7], limit=1)
+        assert (hits.ids.tolist(), hits.path) == ([7], SearchPath.INDEX)
+
+
+def assert_exact(vectors: Collection) -> None:
+    query = VECTORS[5] + VECTORS[6]
+    nearest = np.argsort(((VECTORS.astype(np.float64) - query) ** 2).sum(axis=1))[:20]
+    (hits,) = vectors.search(query, limit=20, metric=Metric.L2)
+    assert hits.ids.tolist() == nearest.tolist()
+    assert hits.path is SearchPath.EXACT
+
+
+def test_an_online_build_that_was_under_way_is_reported_cleared_away_and_done_again(crashed):
+    assert isinstance(crashed.errors["online"], ConnectionLost)
+    with crashed.store("online") as store:
+        vectors = store.collection("vectors")
+        assert vectors.count() == ROWS
+        found = store.doctor()
+        assert {finding.kind for finding in found} == {FindingKind.INVALID_INDEX}
+        assert {finding.collection for finding in found} == {"vectors"}
+        assert "by_v" in {finding.name for finding in found}
+        assert [index.state for index in vectors.indexes] == [IndexState.INVALID]
+        assert_exact(vectors)  # an index that is not whole is not asked
+
+        assert store.repair() == found
+        assert store.doctor() == ()
+        assert vectors.indexes == []
+        assert_exact(vectors)
+        vectors.delete(where=vectors.c.id >= 500)
+        vectors.create_index("v", Hnsw(Metric.L2), name="by_v", online=True)
+        assert vectors.index("by_v").state is IndexState.READY
+        (hits,) = vectors.search(VECTORS[7], limit=1)
+        assert (hits.ids.tolist(), hits.path) == ([7], SearchPath.INDEX)

@@ -22,7 +22,7 @@ import vecstore
 from vecstore import Collection, DataType, Field, InvalidSchema, Store
 
 quick = settings(deadline=None, derandomize=True, database=None, max_examples=8)
-# Rows of every type at once are large to draw, and take minutes to shrink: what is slow is Hypothesis, not what it tests.
+# Rows of every type at once take long to draw and minutes to shrink: what is slow is Hypothesis, not what it tests.
 wide = settings(
     quick,
     max_examples=4,
@@ -413,7 +413,7 @@ DEFAULTS = {
 }
 
 
-def default_fields(nullable: bool) -> dict[str, Field]:
+def default_fields(*, nullable: bool) -> dict[str, Field]:
     return {
         f"{kind.lower()}_{place}": Field(
             f"{kind.lower()}_{place}",
@@ -429,7 +429,7 @@ def default_fields(nullable: bool) -> dict[str, Field]:
 
 @pytest.mark.parametrize("nullable", [True, False])
 def test_defaults_stand_where_no_value_was_given(own_store, nullable):
-    fields = default_fields(nullable)
+    fields = default_fields(nullable=nullable)
     key = Field("id", DataType.INT64, primary_key=True)
     collection = own_store.create_collection(f"defaults_{nullable}", (key, *fields.values()))
     wanted = {name: exactly(expected(field, field.default_value)) for name, field in fields.items()}
@@ -492,7 +492,7 @@ def test_a_field_that_is_neither_nullable_nor_has_a_default_takes_falsy_values_b
 def test_a_declared_default_is_described_as_it_was_declared(own_store):
     with pytest.raises(InvalidSchema):
         Field("document", DataType.JSON, default_value={})
-    fields = (Field("id", DataType.INT64, primary_key=True), *default_fields(True).values())
+    fields = (Field("id", DataType.INT64, primary_key=True), *default_fields(nullable=True).values())
     described = own_store.create_collection("described_defaults", fields).describe().schema
     for field in fields:
         found = described.field(field.name).default_value

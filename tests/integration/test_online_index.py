@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from sqlalchemy import URL
+
+import vecstore
+from conftest import book
+from vecstore import (
+    Btree,
+    Collection,
+    ConnectionLost,
+    DataType,
+    Field,
+    FindingKind,
+    Hnsw,
+    IndexExists,
+    InvalidArgument,
+    QueryTimeout,
+    Store,
+)
+
+Fill = Callable[..., None]
+
+
+def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def scalar(store: Store, statement: str) -> object:
+    with store.engine.connect() as connection:
+        return connection.exec_driver_sql(statement).scalar_one()
+
+
+def phase(store: Store) -> str:
+    return str(scalar(store, "SELECT coalesce(min(phase), '') FROM pg_stat_progress_create_index"))
+
+
+def relations(store: Store) -> set[str]:
+    return set(store.collection("books").describe().relations)
+
+
+@contextmanager
+def writer(store: Store, leaf: str) -> Iterator[None]:
+    """Somebody's open transaction that has written into a leaf: its index is not begun before the transaction ends."""
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql(f"UPDATE books.{leaf} SET title = 'written'")  # noqa: S608
+        yield
+
+
+@pytest.fixture
+def shelved(books: Collection, fill: Fill) -> Collection:
+    books.create_partition("novel")
+    fill(books, range(30))
+    fill(books, range(30, 60), "novel")
+    return books
+
+
+def test_inserts_complete_while_the_index_is_being_built(store: Store) -> None:
+    fields = (Field("id", DataType.INT64, primary_key=True), Field("embedding", DataType.FLOAT_VECTOR, dim=64))
+    books = store.create_collection("books", fields)
+    vectors = np.random.default_rng(1).normal(size=(5_000, 64)).astype(np.float32)
+    books.insert({"id": range(5_000), "embedding": vectors})
+    inserted, amid = [], 0
+    with ThreadPoolExecutor(1) as pool:
+        spec = Hnsw(m=24, ef_construction=400)
+        building = pool.submit(books.create_index, "embedding", spec, online=True)
+        eventually(lambda: building.done() or phase(store).startswith("building index"))
+        while not building.done():
+            key = 10_000 + len(inserted)
+            books.insert([{"id": key, "embedding": vectors[len(inserted)]}])
+            inserted.append(key)
+            amid += phase(store).startswith("building index")
+        index = building.result()
+    assert amid > 0
+    assert index.state == "ready"
+    found = books.search(vectors[0], limit=2)[0]
+    assert (found.path, sorted(found.ids)) == ("index", [0, 10_000])
+    assert books.count() == 5_000 + len(inserted)
+    assert store.doctor() == ()
+
+
+def test_the_index_is_in_all_partitions_and_those_to_come(store: Store, shelved: Collection) -> None:
+    index = shelved.create_index("embedding", Hnsw(), online=True)
+    shelved.create_partition("poem")
+    assert index.state == "ready"
+    leaves = scalar(store, f"SELECT count(*) FROM pg_inherits WHERE inhparent = 'books.{index.name}'::regclass")  # noqa: S608
+    assert leaves == 3
+    assert shelved.search([1, 2, 3, 4], limit=60)[0].path == "index"
+
+
+def test_a_partition_made_by_hand_is_in_the_index_too(store: Store, shelved: Collection) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE books.by_hand PARTITION OF books.entities FOR VALUES IN ('poem', 'play')"
+        )
+    assert shelved.create_index("embedding", Hnsw(), online=True).state == "ready"
+
+
+def test_online_is_refused_inside_a_transaction(store: Store, shelved: Collection) -> None:
+    before = relations(store)
+    with store.transaction() as transaction, pytest.raises(InvalidArgument, match="part of a transaction"):
+        transaction.collection("books").create_index("embedding", Hnsw(), online=True)
+    with store.engine.connect() as connection, pytest.raises(InvalidArgument, match="part of a transaction"):
+        store.bind(connection).collection("books").create_index("embedding", Hnsw(), online=True)
+    assert relations(store) == before
+
+
+@pytest.mark.parametrize(
+    ("stop", "error"), [("pg_cancel_backend", QueryTimeout), ("pg_terminate_backend", ConnectionLost)]
+)
+@pytest.mark.parametrize("leaf", ["entities__default", "entities_novel"])
+def test_a_build_that_is_stopped_leaves_nothing(
+    store: Store, shelved: Collection, leaf: str, stop: str, error: type[Exception]
+) -> None:
+    before = relations(store)
+    with ThreadPoolExecutor(1) as pool:
+        with writer(store, leaf):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or phase(store).startswith("waiting for"))
+            assert len(relations(store)) > len(before)
+            scalar(store, f"SELECT {stop}(pid) FROM pg_stat_progress_create_index")  # noqa: S608
+        with pytest.raises(error):
+            building.result()
+    assert relations(store) == before
+    assert shelved.indexes == []
+    assert store.doctor() == ()
+    assert shelved.create_index("embedding", Hnsw(), online=True).state == "ready"
+
+
+def test_other_changes_of_structure_wait_for_the_build_and_do_not_hold_it_up(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    with vecstore.connect(database_url, ddl_timeout=5) as other, ThreadPoolExecutor(2) as pool:
+        with writer(store, "entities_novel"):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or phase(store).startswith("waiting for"))
+            waiting = pool.submit(other.collection("books").create_partition, "poem")
+            blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            eventually(lambda: waiting.done() or scalar(store, blocked))
+        assert waiting.result().name == "poem"
+        assert building.result().state == "ready"
+
+
+def test_repair_leaves_an_index_alone_that_was_under_way_and_is_finished_now(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    with vecstore.connect(database_url, ddl_timeout=5) as other, ThreadPoolExecutor(2) as pool:
+        with writer(store, "entities_novel"):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or phase(store).startswith("waiting for"))
+            repairing = pool.submit(other.repair)
+            blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            eventually(lambda: repairing.done() or scalar(store, blocked))
+        building.result()
+        repairing.result()
+    assert [index.state for index in shelved.indexes] == ["ready"]
+
+
+_CLIENT = """
+import sys, vecstore
+with vecstore.connect(sys.argv[1]) as store:
+    store.collection("books").create_index("embedding", vecstore.Hnsw(), online=True)
+"""
+
+
+@pytest.fixture(params=["the server went down too", "its backend went on alone"])
+def interrupted(request: pytest.FixtureRequest, store: Store, database_url: URL, shelved: Collection) -> Collection:
+    """A collection whose online build was killed with its client, at the second of two partitions."""
+    url = database_url.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, writer(store, "entities_novel"):
+        try:
+            eventually(lambda: client.poll() is not None or phase(store).startswith("waiting for"))
+        finally:
+            os.kill(client.pid, signal.SIGKILL)
+        client.wait()
+        if request.param == "the server went down too":
+            scalar(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
+            eventually(lambda: phase(store) == "")
+    eventually(lambda: phase(store) == "")
+    return shelved
+
+
+def test_what_a_killed_client_left_is_found_and_not_used(store: Store, interrupted: Collection) -> None:
+    assert interrupted.index("embedding_idx").state == "invalid"
+    assert (FindingKind.INVALID_INDEX, "books", "embedding_idx") in {
+        (found.kind, found.collection, found.name) for found in store.doctor()
+    }
+    assert interrupted.search([1, 2, 3, 4])[0].path == "exact"
+    interrupted.insert([book(100)])
+    with pytest.raises(IndexExists, match="left unfinished"):
+        interrupted.create_index("embedding", Hnsw(), name="embedding_idx")
+
+
+def test_repair_clears_what_a_killed_client_left(store: Store, interrupted: Collection) -> None:
+    assert {found.kind for found in store.repair()} == {FindingKind.INVALID_INDEX}
+    assert interrupted.indexes == []
+    assert not [name for name in relations(store) if name.startswith("embedding_idx")]
+    assert store.doctor() == ()
+
+
+@pytest.mark.parametrize("name", ["embedding_idx", None])
+def test_the_same_call_again_finishes_what_a_killed_client_left(
+    store: Store, interrupted: Collection, name: str | None
+) -> None:
+    index = interrupted.create_index("embedding", Hnsw(), name=name, online=True)
+    assert (index.name, index.state) == ("embedding_idx", "ready")
+    assert store.doctor() == ()
+    assert interrupted.search([1, 2, 3, 4])[0].path == "index"
+    index.drop()
+    assert not [name for name in relations(store) if name.startswith("embedding_idx")]
+
+
+def test_drop_index_takes_an_unfinished_one(store: Store, interrupted: Collection) -> None:
+    interrupted.drop_index("embedding_idx")
+    assert not [name for name in relations(store) if name.startswith("embedding_idx")]
+
+
+def test_an_index_of_another_field_is_not_taken_for_an_unfinished_one(store: Store, interrupted: Collection) -> None:
+    interrupted.create_index("year", Btree(), online=True)
+    assert [(index.name, index.state) for index in interrupted.indexes] == [
+        ("embedding_idx", "invalid"),
+        ("year_idx", "ready"),
+    ]
