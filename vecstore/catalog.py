@@ -64,7 +64,11 @@ class IndexDescription:
 
 @dataclass(frozen=True)
 class CollectionDescription:
-    """A collection as it stands in the catalogue."""
+    """A collection as it stands in the catalogue.
+
+    leaves     the tables of all partitions, also of those that somebody made by hand for several values
+    relations  every name that is taken in its schema
+    """
 
     name: str
     oid: int
@@ -72,6 +76,7 @@ class CollectionDescription:
     partitions: tuple[PartitionDescription, ...]
     indexes: tuple[IndexDescription, ...]
     aliases: tuple[str, ...]
+    leaves: tuple[str, ...] = field(repr=False)
     relations: frozenset[str] = field(repr=False)
 
     def partition(self, name: str) -> PartitionDescription:
@@ -113,7 +118,8 @@ class CollectionDescription:
 
 
 # One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
-# so the number of collections does not matter.
+# so the number of collections does not matter. pg_get_expr() is told no relation, for it would wait for the locks of
+# each: a look at the catalogue must not wait for a DROP that is under way.
 _DESCRIBE = text("""
     WITH named AS (
         SELECT c.oid, c.relkind
@@ -142,7 +148,7 @@ _DESCRIBE = text("""
                     'name', a.attname, 'number', a.attnum, 'type', y.typname, 'typmod', a.atttypmod,
                     'element', e.typname, 'not_null', a.attnotnull,
                     'description', pg_catalog.col_description(t.oid, a.attnum),
-                    'default', pg_catalog.pg_get_expr(f.adbin, f.adrelid),
+                    'default', CASE a.attgenerated WHEN '' THEN pg_catalog.pg_get_expr(f.adbin, 0) END,
                     'primary', a.attnum = ANY (p.conkey)) ORDER BY a.attnum)
          FROM pg_catalog.pg_attribute a
          JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
@@ -151,7 +157,7 @@ _DESCRIBE = text("""
          LEFT JOIN pg_catalog.pg_constraint p ON p.conrelid = t.oid AND p.contype = 'p'
          WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                    'table', l.relname, 'bound', pg_catalog.pg_get_expr(l.relpartbound, l.oid)) ORDER BY l.oid)
+                    'table', l.relname, 'bound', pg_catalog.pg_get_expr(l.relpartbound, 0)) ORDER BY l.oid)
          FROM pg_catalog.pg_inherits i
          JOIN pg_catalog.pg_class l ON l.oid = i.inhrelid
          WHERE i.inhparent = t.oid AND l.relnamespace = n.oid) AS leaves,
@@ -193,6 +199,7 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         partitions=_partitions(row.leaves or ()),
         indexes=tuple(_index(found) for found in row.indexes or ()),
         aliases=tuple(row.aliases or ()),
+        leaves=tuple(leaf["table"] for leaf in row.leaves or ()),
         relations=frozenset(row.relations),
     )
 
@@ -377,6 +384,14 @@ _SCHEMA_EXISTS = text("SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_namespa
 def schema_exists(connection: Connection, name: str) -> bool:
     """Whether PostgreSQL has a schema of this name, whosever it is."""
     return bool(connection.execute(_SCHEMA_EXISTS, {"name": name}).scalar_one())
+
+
+_TABLE_EXISTS = text("SELECT pg_catalog.to_regclass(pg_catalog.quote_ident(:name) || '.entities') IS NOT NULL")
+
+
+def table_exists(connection: Connection, name: str) -> bool:
+    """Whether a collection's table is there now, also where the transaction's snapshot still shows it."""
+    return bool(connection.execute(_TABLE_EXISTS, {"name": name}).scalar_one())
 
 
 # What is a table's own goes with it: leaves, indexes, constraints, the owned sequence. What merely refers to one of

@@ -224,11 +224,15 @@ class Database:
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[Connection]:
-        """A transaction, or savepoint, that is rolled back at its end: settings made in it do not leak."""
+        """A transaction, or a savepoint that is rolled back at its end: settings made in it do not leak.
+
+        The transaction commits, for at a rollback psycopg forgets the statements that it has prepared.
+        """
         with self._explaining(doing):
             if self.connection is None:
                 with self._connect() as connection:
                     yield connection
+                    connection.commit()
             else:
                 savepoint = self.connection.begin_nested()
                 try:
@@ -274,7 +278,7 @@ class Database:
     def alter(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
         """Run a structural change, alone among the changes of these names.
 
-        Order matters: the advisory lock, then a short lock_timeout, then the work. On an owned transaction a lock
+        Order matters: a short lock_timeout, the advisory locks, then the work. On an owned transaction a lock
         that others hold is tried for again, with growing pauses, until ddl_timeout; then LockTimeout, nothing
         changed. In a caller's transaction it is tried once.
         """
@@ -302,10 +306,9 @@ def _altered(
 ) -> T:
     before = connection.execute(select(func.current_setting("lock_timeout"))).scalar_one() if restore else None
     remaining = max(1, int((deadline - time.monotonic()) * 1000))
-    connection.execute(set_local("lock_timeout", remaining))
+    connection.execute(set_local("lock_timeout", min(LOCK_TIMEOUT_MS, remaining)))
     for name in names:
         lock_name(connection, name)
-    connection.execute(set_local("lock_timeout", min(LOCK_TIMEOUT_MS, remaining)))
     result = work(connection)
     if before is not None:
         connection.execute(set_local("lock_timeout", before))

@@ -16,7 +16,7 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Float, Select, Table, bindparam, literal, null, select
+from sqlalchemy import ColumnElement, Float, Select, Table, bindparam, case, literal, null, select
 from sqlalchemy.types import NullType
 
 from .catalog import CollectionDescription, IndexDescription, IndexState
@@ -135,7 +135,9 @@ def index_settings(index: IndexDescription, limit: int) -> Iterator[Statement]:
 QUERY = "query"
 
 # No field can have these names.
-_ID, _DISTANCE = "vecstore.id", "vecstore.distance"
+_ID, _DISTANCE, _VECTOR = "vecstore.id", "vecstore.distance", "vecstore.vector"
+
+_DOUBTFUL = tuple(literal(distance, literal_execute=True) for distance in (0.0, 1.0, 2.0))
 
 
 def _distance(table: Table, field: Field, metric: Metric, extension_schema: str) -> ColumnElement[float]:
@@ -179,11 +181,30 @@ class Request:
         return select(found).order_by(found.c[_DISTANCE], found.c[_ID])
 
     def exact(self) -> Select[Any]:
-        """Every matching row compared: `+ 0` keeps any vector index out, whatever the settings are."""
-        distance = _distance(self.table, self.field, self.metric, self.extension_schema) + literal(
-            0, literal_execute=True
-        )
+        """Every matching row compared: an expression on top of the distance keeps any vector index out."""
+        distance = _distance(self.table, self.field, self.metric, self.extension_schema)
+        if self.metric is Metric.COSINE:
+            return self._exact_by_direction(distance)
+        distance = distance + literal(0, literal_execute=True)
         return self._matching(distance).order_by(distance, self.table.c[self.key]).limit(self._limit())
+
+    def _exact_by_direction(self, distance: ColumnElement[float]) -> Select[Any]:
+        """Every matching row that has a direction, which a zero vector has not.
+
+        pgvector divides by the norms in single precision: for a zero vector it answers NaN, for one that is nearly
+        zero a distance of 0 or 2, the ends of its range, and for a huge one 1. Only such an answer is asked again, of
+        the vector and itself: 0 of any other vector, NaN of these, which sorts last.
+        """
+        compared = self._matching(distance).add_columns(self.table.c[self.field.name].label(_VECTOR))
+        # OFFSET 0 keeps the distance from being computed anew in each place that names it.
+        row = compared.offset(literal(0, literal_execute=True)).subquery("compared")
+        operator = qualified_operator(OPERATORS[Metric.COSINE], self.extension_schema)
+        of_itself: ColumnElement[float] = row.c[_VECTOR].op(operator, return_type=Float())(row.c[_VECTOR])
+        found = row.c[_DISTANCE]
+        certain = case((found.in_(_DOUBTFUL), found + of_itself), else_=found)
+        columns = [column for column in row.c if column.key not in {_ID, _DISTANCE, _VECTOR}]
+        ordered = select(row.c[_ID], certain.label(_DISTANCE), *columns)
+        return ordered.order_by(certain, row.c[_ID]).limit(self._limit())
 
     def hits(self, rows: Sequence[Sequence[Any]], path: SearchPath) -> Hits:
         """Rows of either form as hits. A zero vector has no direction: under COSINE it is never found."""

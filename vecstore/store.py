@@ -222,8 +222,9 @@ def _as_url(target: str | Path | URL | None) -> URL | None:
         return None
     try:
         return make_url(target)
-    except ArgumentError as exc:
-        raise InvalidArgument("not a URL of PostgreSQL: expected postgresql://user@host:5432/database") from exc
+    except (ArgumentError, ValueError):
+        # Without the cause, which shows the URL, and with it a password.
+        raise InvalidArgument("not a URL of PostgreSQL: expected postgresql://user@host:5432/database") from None
 
 
 def _engine(url: URL, *, pgbouncer: bool) -> Engine:

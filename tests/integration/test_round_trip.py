@@ -21,7 +21,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 import vecstore
 from vecstore import Collection, DataType, Field, InvalidSchema, Store
 
-quick = settings(deadline=None, derandomize=True, database=None, max_examples=8)
+quick = settings(deadline=None, derandomize=True, database=None, max_examples=6)
 # Rows of every type at once take long to draw and minutes to shrink: what is slow is Hypothesis, not what it tests.
 wide = settings(
     quick,

@@ -55,6 +55,11 @@ class Batch:
         name = self.schema.primary_key.name
         return _keys_of(_plain(self.columns[name])) if name in self.columns else None
 
+    def text_bytes(self, name: str) -> list[int]:
+        """How many bytes each text of a column has; empty for a column that holds no text."""
+        column = self.columns.get(name)
+        return list(map(len, column.values)) if isinstance(column, BytesColumn) else []
+
     def with_keys(self, keys: Any) -> Batch:
         """The batch with these primary keys, one a row; raises InvalidData."""
         field = self.schema.primary_key

@@ -93,9 +93,9 @@ def drop(database: Database, name: str, *, cascade: bool) -> None:
 
     thrown_away = database.alter(f"drop collection {name!r}", [name], work)
     if thrown_away and database.owns_transactions:
-        maintenance.purge(database)
+        maintenance.purge_after_drop(database)
     elif thrown_away:
-        database.after_commit.append(maintenance.purge)
+        database.after_commit.append(maintenance.purge_after_drop)
 
 
 def _ours(connection: Connection, name: str, verb: str) -> CollectionDescription:
@@ -113,7 +113,7 @@ def _ours(connection: Connection, name: str, verb: str) -> CollectionDescription
 
 
 def _locks_needed(description: CollectionDescription) -> int:
-    return len(description.partitions) * (_LOCKS_A_PARTITION + _LOCKS_AN_INDEX * len(description.indexes))
+    return len(description.leaves) * (_LOCKS_A_PARTITION + _LOCKS_AN_INDEX * len(description.indexes))
 
 
 def _drop_now(connection: Connection, description: CollectionDescription, *, cascade: bool) -> None:

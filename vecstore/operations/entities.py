@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..tables import id_sequence
 from .explaining import explaining, replanned
 
 _UNIQUE_VIOLATION = "23505"
+_PROGRAM_LIMIT_EXCEEDED = "54000"
 _NAMED_KEYS = 5
 _ROWS_A_STEP = 256
 
@@ -49,10 +51,9 @@ class DeleteResult:
 
 
 def insert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
-    batch: Batch | None = None
+    sent: list[Batch] = []
 
-    def attempt() -> Batch:
-        nonlocal batch
+    def attempt() -> InsertResult:
         with (
             explaining(database, collection, partition),
             database.writing(f"insert into {collection!r}") as connection,
@@ -60,15 +61,12 @@ def insert(database: Database, collection: str, data: Any, *, partition: str | N
             description = catalog.describe(connection, collection)
             target = _target_partition(description, partition)
             batch = _drawn(connection, description, _prepared(description, data))
+            sent.append(batch)
             _Copy(batch, target, progress).into(connection, database.facts, description.name, PARENT_TABLE)
-        return batch
+        return _result(batch)
 
-    try:
-        return _result(database.repeated(attempt))
-    except DatabaseError as exc:
-        if exc.sqlstate != _UNIQUE_VIOLATION or batch is None:
-            raise
-        raise _duplicate(database, collection, batch, partition) from exc
+    with _blaming_data(database, collection, sent, partition):
+        return database.repeated(attempt)
 
 
 def _result(batch: Batch) -> InsertResult:
@@ -143,33 +141,58 @@ class _Copy:
                 copy.write(piece)
 
 
-def _duplicate(database: Database, collection: str, batch: Batch, partition: str | None) -> DuplicateKey:
-    """Which of the keys were there, for PostgreSQL names one, in its own language."""
+@contextmanager
+def _blaming_data(database: Database, collection: str, sent: list[Batch], partition: str | None) -> Iterator[None]:
+    """Name the field, and the row or key, where the server refused what was sent."""
+    try:
+        yield
+    except DatabaseError as exc:
+        if sent and exc.sqlstate == _PROGRAM_LIMIT_EXCEEDED:
+            raise _too_long(database, collection, sent[-1], exc) from exc
+        if sent and exc.sqlstate == _UNIQUE_VIOLATION:
+            keys = _keys_there(database, collection, sent[-1], partition)
+            if keys:  # else it is a unique index that somebody made by hand
+                raise _duplicate(collection, sent[-1], partition, keys) from exc
+        raise
+
+
+def _keys_there(database: Database, collection: str, batch: Batch, partition: str | None) -> list[Key]:
+    """Which of the keys are there, for PostgreSQL names one, in its own language."""
     with database.reading(f"look at {collection!r}") as connection:
         description = catalog.describe(connection, collection)
         table = _table(database, description)
-        key = description.schema.primary_key.name
+        key = table.c[description.schema.primary_key.name]
         names = None if description.schema.partition_key else [partition or DEFAULT_PARTITION]
         conditions = scope_of(description, table, where=None, partition_names=names)
-        keys = batch.keys
-        assert keys is not None  # noqa: S101 - it was written
-        found = [
-            row[0]
-            for row in fetch(
-                connection,
-                database.facts,
-                select(table.c[key])
-                .where(has_key(table, key, keys), *conditions)
-                .order_by(table.c[key])
-                .limit(_NAMED_KEYS),
-            )
-        ]
-    where = "" if names is None else f", partition {names[0]!r}"
-    shown = ", ".join(map(repr, found)) or "a key written by somebody else meanwhile"
+        keys = as_keys(description.schema, _result(batch).ids)
+        statement = select(key).where(has_key(table, key.name, keys), *conditions).order_by(key).limit(_NAMED_KEYS)
+        return [row[0] for row in fetch(connection, database.facts, statement)]
+
+
+def _duplicate(collection: str, batch: Batch, partition: str | None, keys: list[Key]) -> DuplicateKey:
+    field = batch.schema.primary_key.name
+    where = "" if batch.schema.partition_key else f", partition {partition or DEFAULT_PARTITION!r}"
+    shown = ", ".join(map(repr, keys))
     return DuplicateKey(
-        f"collection {collection!r}{where}: {key} {shown} exists; nothing was inserted. upsert() replaces",
-        field=key,
-        keys=found,
+        f"collection {collection!r}{where}: {field} {shown} exists; nothing was inserted. upsert() replaces",
+        field=field,
+        keys=keys,
+    )
+
+
+def _too_long(database: Database, collection: str, batch: Batch, cause: DatabaseError) -> InvalidData:
+    """PostgreSQL does not say which value its index could not take; it is the longest of those that are indexed."""
+    with database.reading(f"look at {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+    indexed = (description.schema.primary_key.name, *(index.field for index in description.indexes))
+    name, lengths = max(((name, batch.text_bytes(name)) for name in indexed), key=lambda item: max(item[1], default=0))
+    if not lengths:
+        return InvalidData(f"a value is too large for an index of {collection!r}; nothing was written: {cause}")
+    row = lengths.index(max(lengths))
+    return InvalidData(
+        f"field {name!r}, row {row}: {lengths[row]:,} bytes are too long for its index; nothing was written: {cause}",
+        field=name,
+        row=row,
     )
 
 
@@ -179,6 +202,7 @@ def _table(database: Database, description: CollectionDescription) -> Table:
 
 def upsert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
     """COPY into a temporary table, then INSERT ... ON CONFLICT."""
+    sent: list[Batch] = []
 
     def attempt() -> InsertResult:
         with (
@@ -190,10 +214,12 @@ def upsert(database: Database, collection: str, data: Any, *, partition: str | N
             batch = _prepared(description, data, keys="given")
             if batch.count:
                 _check_drawn(connection, description, batch)
+                sent.append(batch)
                 _replace(database, connection, description, _Copy(batch, target, progress))
         return _result(batch)
 
-    return database.repeated(attempt)
+    with _blaming_data(database, collection, sent, partition):
+        return database.repeated(attempt)
 
 
 def _replace(database: Database, connection: Connection, description: CollectionDescription, copy: _Copy) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from .. import catalog
 from ..database import Database
-from ..errors import DatabaseError
+from ..errors import CollectionNotFound, DatabaseError
 
 T = TypeVar("T")
 
@@ -28,6 +28,11 @@ def explaining(database: Database, collection: str, partition: str | None = None
             try:
                 with database.reading(f"look at {collection!r}") as connection:
                     description = catalog.describe(connection, collection)
+                    is_there = catalog.table_exists(connection, description.name)
+                if not is_there:  # the caller's snapshot is older than the drop
+                    raise CollectionNotFound(
+                        f"no collection {collection!r}: it was dropped since the transaction began"
+                    )
                 if partition is not None:
                     description.partition(partition)
             except LookupError as found:

@@ -7,13 +7,14 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Float, Table, func, literal, select, text
 from sqlalchemy.exc import DBAPIError
 
-from .. import ddl, tables
-from ..catalog import CollectionDescription, IndexState
-from ..database import Database, lock_name
+from .. import catalog, ddl, tables
+from ..catalog import CollectionDescription, IndexDescription, IndexState
+from ..database import Database
 from ..ddl import IndexScope, set_local
 from ..errors import (
     IndexExists,
@@ -140,52 +141,80 @@ def create_online(database: Database, collection: str, field_name: str, spec: In
     """Build without keeping writers waiting: the parent's index alone, each leaf's concurrently, then attached.
 
     Not a transaction: on any error what was built is dropped again, and what a killed client left is dropped by the
-    next build of that name, or by repair(). Other structural changes of the collection wait meanwhile.
+    next build of that index, or by repair(). Other structural changes of the collection wait meanwhile, for a guard
+    holds its lock in a transaction that does nothing else.
     """
     doing = f"create index on {field_name!r} of {collection!r} online"
-    with database.autocommitting(doing) as builder, database.writing(doing) as guard:
-        guard.execute(set_local("lock_timeout", int(database.settings.ddl_timeout * 1000)))
-        lock_name(guard, collection)
-        description = locked(guard, collection)
-        if name is not None:
-            description = _without_unfinished(database, guard, description, name)
-        field, chosen = _chosen(description, field_name, spec, name)
+
+    with database.autocommitting(doing) as builder:
+
+        def guarded(guard: Connection) -> str:
+            build = _Build.planned(database, locked(guard, collection), field_name, spec, name)
+            # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build
+            # would wait for until the end of time.
+            guard.execute(set_local("idle_in_transaction_session_timeout", 0))
+            build.run_or_undo(builder)
+            return build.name
+
+        return database.alter(doing, [collection], guarded)
+
+
+def _unfinished(
+    description: CollectionDescription, field_name: str, spec: IndexSpec, name: str | None
+) -> IndexDescription | None:
+    """What an interrupted build of the same index left; nobody is building it, for the collection is locked."""
+    for index in description.indexes:
+        same = index.name == name if name else (index.field, index.spec) == (field_name, spec)
+        if index.state is IndexState.INVALID and same:
+            return index
+    return None
+
+
+@dataclass(frozen=True)
+class _Build:
+    """An online build: the steps, and how to undo them."""
+
+    database: Database
+    description: CollectionDescription
+    field: Field
+    spec: IndexSpec
+    name: str
+
+    @classmethod
+    def planned(
+        cls,
+        database: Database,
+        description: CollectionDescription,
+        field_name: str,
+        spec: IndexSpec,
+        name: str | None,
+    ) -> _Build:
+        """The build, with what is left of an earlier one out of its way."""
+        doing = f"look at {description.name!r}"
+        unfinished = _unfinished(description, field_name, spec, name)
+        if unfinished is not None:
+            drop_unfinished(database, description, unfinished.name)
+            with database.reading(doing) as connection:
+                description = catalog.describe(connection, description.name)
+        field, chosen = _chosen(description, field_name, spec, name or (unfinished.name if unfinished else None))
         with database.reading(doing) as connection:
             _check_rows(database, connection, description, field, spec)
-        build = _Build(database, description, field, spec, chosen)
-        # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build would
-        # wait for until the end of time.
-        guard.execute(set_local("idle_in_transaction_session_timeout", 0))
+        return cls(database, description, field, spec, chosen)
+
+    def run_or_undo(self, builder: Connection) -> None:
         try:
-            with _naming_limits(field):
-                build.run(builder)
+            with _naming_limits(self.field):
+                self._run(builder)
         except BaseException:
-            build.clean_up()
+            self._undo()
             raise
-    return chosen
 
-
-def _without_unfinished(
-    database: Database, guard: Connection, description: CollectionDescription, name: str
-) -> CollectionDescription:
-    """Drop what an interrupted build of this name left; nobody is building it, for the collection is locked."""
-    if not any(index.name == name and index.state is IndexState.INVALID for index in description.indexes):
-        return description
-    drop_unfinished(database, description, name)
-    return locked(guard, description.name)
-
-
-class _Build:
-    """An online build under way: the steps, and how to undo them."""
-
-    def __init__(
-        self, database: Database, description: CollectionDescription, field: Field, spec: IndexSpec, name: str
-    ) -> None:
-        self.database = database
-        self.description = description
-        self.field = field
-        self.spec = spec
-        self.name = name
+    def _run(self, builder: Connection) -> None:
+        self._patiently(self._statement(PARENT_TABLE, self.name, IndexScope.PARENT_ONLY))
+        for leaf in self.description.leaves:
+            leaf_index = leaf_index_name(self.name, leaf)
+            builder.execute(self._statement(leaf, leaf_index, IndexScope.CONCURRENTLY))
+            self._patiently(ddl.attach_index(self.description.name, self.name, leaf_index))
 
     def _statement(self, table: str, index: str, scope: IndexScope) -> ddl.Statement:
         extension_schema = self.database.facts.extension_schema
@@ -201,14 +230,7 @@ class _Build:
             lambda connection: connection.execute(statement),
         )
 
-    def run(self, builder: Connection) -> None:
-        self._patiently(self._statement(PARENT_TABLE, self.name, IndexScope.PARENT_ONLY))
-        for partition in self.description.partitions:
-            leaf_index = leaf_index_name(self.name, partition.table)
-            builder.execute(self._statement(partition.table, leaf_index, IndexScope.CONCURRENTLY))
-            self._patiently(ddl.attach_index(self.description.name, self.name, leaf_index))
-
-    def clean_up(self) -> None:
+    def _undo(self) -> None:
         try:
             drop_unfinished(self.database, self.description, self.name)
         except VecstoreError:
@@ -228,7 +250,7 @@ _RELATIONS = text("""
 
 def drop_unfinished(database: Database, description: CollectionDescription, name: str) -> None:
     """Drop an index that a build left invalid, and the leaves' indexes that were not attached to it yet."""
-    leaf_indexes = [leaf_index_name(name, partition.table) for partition in description.partitions]
+    leaf_indexes = [leaf_index_name(name, leaf) for leaf in description.leaves]
 
     def work(connection: Connection) -> None:
         # The parent's first: it takes along the indexes that are attached to it.
@@ -244,7 +266,10 @@ def drop(database: Database, collection: str, name: str | None) -> None:
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
         index = description.only_index() if name is None else description.index(name)
-        connection.execute(ddl.drop_index(description.name, index.name))
+        if index.state is IndexState.INVALID:
+            drop_unfinished(database.bound_to(connection), description, index.name)
+        else:
+            connection.execute(ddl.drop_index(description.name, index.name))
 
     what = "the index" if name is None else f"index {name!r}"
     database.alter(f"drop {what} of {collection!r}", [collection], work)

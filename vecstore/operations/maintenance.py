@@ -6,6 +6,7 @@ of collections with very many partitions, which are no transactions, can stop ha
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,12 +15,14 @@ from sqlalchemy import Connection, text
 from .. import catalog, ddl, registry
 from ..catalog import IndexState
 from ..database import Database
-from ..errors import CollectionNotFound
+from ..errors import CollectionNotFound, VecstoreError
 from ..naming import DEFAULT_PARTITION
 from . import indexes, partitions
 from .locking import locked
 
 _PURGE_BATCH = 100
+
+_log = logging.getLogger(__name__)
 
 _TRASH = text("""
     SELECT r.entities::oid::int8 AS oid, n.nspname AS schema, r.dropped_name AS name
@@ -48,6 +51,14 @@ def purge(database: Database) -> int:
         while not freed:
             freed = database.alter(f"free {trash.schema}", [trash.schema], _Batch(trash.oid, trash.schema))
     return len(waiting)
+
+
+def purge_after_drop(database: Database) -> None:
+    """Free them as far as that goes now: the drop is committed, whatever comes of this."""
+    try:
+        purge(database)
+    except VecstoreError:
+        _log.warning("what was dropped could not all be freed; store.repair() goes on with it", exc_info=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,8 @@ def repair(database: Database) -> tuple[Finding, ...]:
 def _drop_index(database: Database, finding: Finding) -> None:
     def work(connection: Connection) -> None:
         description = locked(connection, finding.collection)
-        if finding.name in description.relations:
+        # Somebody may have been building it, and be done.
+        if finding in _examined(connection, description.name):
             indexes.drop_unfinished(database.bound_to(connection), description, finding.name)
 
     database.alter(f"drop the unfinished index {finding.name!r}", [finding.collection], work)

@@ -43,14 +43,15 @@ class CollectionStats:
 
 _CLASS = table("pg_class", column("oid"), column("relname"), schema="pg_catalog")
 
+# The size of what somebody drops meanwhile is NULL.
 _LEAF_BYTES = text("""
-    SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid) AS bytes
+    SELECT c.relname, coalesce(pg_catalog.pg_total_relation_size(c.oid), 0) AS bytes
     FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = CAST(:oid AS oid)
 """)
 
 _INDEX_BYTES = text("""
-    SELECT x.relname, pg_catalog.sum(pg_catalog.pg_relation_size(c.inhrelid))::int8 AS bytes
+    SELECT x.relname, coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.inhrelid)), 0)::int8 AS bytes
     FROM pg_catalog.pg_index i
     JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
     JOIN pg_catalog.pg_inherits c ON c.inhparent = x.oid
@@ -81,7 +82,7 @@ def stats(database: Database, collection: str) -> CollectionStats:
         rows=sum(rows.values()),
         bytes=sum(leaf_bytes.values()),
         partitions=tuple(
-            PartitionStats(partition.name, rows.get(partition.table, 0), leaf_bytes[partition.table])
+            PartitionStats(partition.name, rows.get(partition.table, 0), leaf_bytes.get(partition.table, 0))
             for partition in description.partitions
         ),
         indexes=tuple(
