@@ -258,7 +258,7 @@ _BY_SQLSTATE: dict[str, type[VecstoreError]] = {
 }
 
 
-def driver_error(exc: BaseException) -> psycopg.Error | None:
+def driver_error(exc: BaseException | None) -> psycopg.Error | None:
     """The psycopg error that an exception is or wraps."""
     if isinstance(exc, DBAPIError):
         exc = exc.orig if exc.orig is not None else exc

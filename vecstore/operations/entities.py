@@ -15,7 +15,7 @@ from .. import catalog, ddl, tables
 from ..catalog import CollectionDescription
 from ..conditions import has_key, is_always_true, scope_of
 from ..database import Database, ServerFacts
-from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, driver_error
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, prepare
 from ..ingest.binary import copy_columns, copy_stream
@@ -150,9 +150,10 @@ def _blaming_data(database: Database, collection: str, sent: list[Batch], partit
         if sent and exc.sqlstate == _PROGRAM_LIMIT_EXCEEDED:
             raise _too_long(database, collection, sent[-1], exc) from exc
         if sent and exc.sqlstate == _UNIQUE_VIOLATION:
-            keys = _keys_there(database, collection, sent[-1], partition)
-            if keys:  # else it is a unique index that somebody made by hand
-                raise _duplicate(collection, sent[-1], partition, keys) from exc
+            cause = driver_error(exc.__cause__)
+            # Of a primary key, and not of a unique index that somebody made by hand.
+            if cause is not None and (cause.diag.constraint_name or "").endswith("_pkey"):
+                raise _duplicate(database, collection, sent[-1], partition) from exc
         raise
 
 
@@ -169,10 +170,11 @@ def _keys_there(database: Database, collection: str, batch: Batch, partition: st
         return [row[0] for row in fetch(connection, database.facts, statement)]
 
 
-def _duplicate(collection: str, batch: Batch, partition: str | None, keys: list[Key]) -> DuplicateKey:
+def _duplicate(database: Database, collection: str, batch: Batch, partition: str | None) -> DuplicateKey:
+    keys = _keys_there(database, collection, batch, partition)
     field = batch.schema.primary_key.name
     where = "" if batch.schema.partition_key else f", partition {partition or DEFAULT_PARTITION!r}"
-    shown = ", ".join(map(repr, keys))
+    shown = ", ".join(map(repr, keys)) or "of the batch, deleted again since,"
     return DuplicateKey(
         f"collection {collection!r}{where}: {field} {shown} exists; nothing was inserted. upsert() replaces",
         field=field,
