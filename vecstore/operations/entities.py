@@ -283,7 +283,7 @@ def get(
     partition_names: Sequence[str] | None,
 ) -> list[Record]:
     def attempt(prepare_: bool | None) -> list[Record]:  # noqa: FBT001 - psycopg's argument
-        with database.reading(f"get from {collection!r}") as connection:
+        with explaining(database, collection), database.reading(f"get from {collection!r}") as connection:
             description = catalog.describe(connection, collection)
             keys = as_keys(description.schema, ids)
             table = _table(database, description)
@@ -299,14 +299,16 @@ def get(
         in_order: Iterator[Key] = iter(dict.fromkeys(keys if isinstance(keys, list) else keys.tolist()))
         return [record for key_ in in_order for record in found.get(key_, ())]
 
-    with explaining(database, collection):
-        return replanned(attempt)
+    return replanned(database, attempt)
 
 
 def count(database: Database, collection: str, *, where: Any, partition_names: Sequence[str] | None) -> int:
-    with explaining(database, collection), database.reading(f"count {collection!r}") as connection:
-        description = catalog.describe(connection, collection)
-        table = _table(database, description)
-        conditions = scope_of(description, table, where=where, partition_names=partition_names)
-        rows: int = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
-        return rows
+    def attempt() -> int:
+        with explaining(database, collection), database.reading(f"count {collection!r}") as connection:
+            description = catalog.describe(connection, collection)
+            table = _table(database, description)
+            conditions = scope_of(description, table, where=where, partition_names=partition_names)
+            rows: int = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+            return rows
+
+    return database.repeated(attempt)

@@ -40,10 +40,10 @@ def explaining(database: Database, collection: str, partition: str | None = None
         raise
 
 
-def replanned(attempt: Callable[[bool | None], T]) -> T:
-    """Run a statement; once more, not prepared, where a prepared plan no longer fits the table it was made for."""
+def replanned(database: Database, attempt: Callable[[bool | None], T]) -> T:
+    """Read; once more, not prepared, where a prepared plan no longer fits the table it was made for."""
     try:
-        return attempt(None)
+        return database.repeated(lambda: attempt(None))
     except DatabaseError as exc:
         if exc.sqlstate != _CACHED_PLAN_MUST_NOT_CHANGE:
             raise

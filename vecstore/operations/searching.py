@@ -38,7 +38,7 @@ def search(database: Database, collection: str, vectors: Any, asked: Asked) -> l
     check_limit(asked.limit)
 
     def attempt(prepare: bool | None) -> list[Hits]:  # noqa: FBT001 - psycopg's argument
-        with database.reading(f"search {collection!r}") as connection:
+        with explaining(database, collection), database.reading(f"search {collection!r}") as connection:
             request, index = _request(database, connection, collection, asked)
             queries = _wired(database, request, vectors)
             run_exact = prepared(connection, database.facts, request.exact(), prepare=prepare)
@@ -49,8 +49,7 @@ def search(database: Database, collection: str, vectors: Any, asked: Asked) -> l
             run = prepared(connection, database.facts, request.by_index(), prepare=prepare)
             return [_by_index(request, query, run, run_exact) for query in queries]
 
-    with explaining(database, collection):
-        return replanned(attempt)
+    return replanned(database, attempt)
 
 
 def _by_index(request: Request, query: WireValue, run: Prepared, run_exact: Prepared) -> Hits:

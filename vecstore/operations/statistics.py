@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, column, func, literal_column, select, table, text
 
 from .. import catalog, tables
-from ..catalog import IndexState
+from ..catalog import CollectionDescription, IndexState
 from ..database import Database
 from .explaining import explaining
 
@@ -69,15 +69,20 @@ def _rows_by_leaf(connection: Connection, entities: Table) -> dict[str, int]:
 
 
 def stats(database: Database, collection: str) -> CollectionStats:
-    with explaining(database, collection), database.reading(f"measure {collection!r}") as connection:
-        description = catalog.describe(connection, collection)
-        parameters = {"oid": description.oid}
-        leaf_bytes = {row.relname: row.bytes for row in connection.execute(_LEAF_BYTES, parameters)}
-        index_bytes = {row.relname: row.bytes for row in connection.execute(_INDEX_BYTES, parameters)}
-        entities = tables.entities(
-            description.name, description.schema, extension_schema=database.facts.extension_schema
-        )
-        rows = _rows_by_leaf(connection, entities)
+    def attempt() -> CollectionStats:
+        with explaining(database, collection), database.reading(f"measure {collection!r}") as connection:
+            return _measured(connection, catalog.describe(connection, collection), database.facts.extension_schema)
+
+    return database.repeated(attempt)
+
+
+def _measured(connection: Connection, description: CollectionDescription, extension_schema: str) -> CollectionStats:
+    parameters = {"oid": description.oid}
+    leaf_bytes = {row.relname: row.bytes for row in connection.execute(_LEAF_BYTES, parameters)}
+    index_bytes = {row.relname: row.bytes for row in connection.execute(_INDEX_BYTES, parameters)}
+    rows = _rows_by_leaf(
+        connection, tables.entities(description.name, description.schema, extension_schema=extension_schema)
+    )
     return CollectionStats(
         rows=sum(rows.values()),
         bytes=sum(leaf_bytes.values()),
