@@ -6,8 +6,8 @@ connect() gives a Store, a Store gives Collections; the rest of the public names
 from __future__ import annotations
 
 from . import errors
-from .catalog import CollectionDescription, IndexDescription, IndexState, PartitionDescription
 from .collection import Collection, Index, Partition
+from .description import CollectionDescription, IndexDescription, IndexState, PartitionDescription
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from .errors import CollectionNotFound, IndexNotFound, InvalidArgument, PartitionNotFound
-from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN
+from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
+from .errors import (
+    CollectionNotFound,
+    InvalidName,
+    InvalidSchema,
+    OperationRefused,
+)
+from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN, can_be_looked_up
 from .schema import (
     Btree,
     CollectionSchema,
@@ -27,95 +31,8 @@ from .schema import (
     Hnsw,
     IndexSpec,
     IvfFlat,
-    Metric,
 )
 from .tables import metric_of_operator_class
-
-
-class IndexState(StrEnum):
-    """Whether searches use an index."""
-
-    READY = "ready"
-    INVALID = "invalid"
-    """An online build is under way, or was interrupted: create_index() with the same name finishes it anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionDescription:
-    """A partition: its full name, and the table that holds it."""
-
-    name: str
-    table: str
-
-
-@dataclass(frozen=True, slots=True)
-class IndexDescription:
-    """An index. `field` is the field's name, or the expression of an index that was made by hand."""
-
-    name: str
-    field: str
-    spec: IndexSpec
-    state: IndexState
-
-    @property
-    def metric(self) -> Metric | None:
-        return self.spec.metric if isinstance(self.spec, Hnsw | IvfFlat) else None
-
-
-@dataclass(frozen=True)
-class CollectionDescription:
-    """A collection as it stands in the catalogue.
-
-    leaves     the tables of all partitions, also of those that somebody made by hand for several values
-    relations  every name that is taken in its schema
-    """
-
-    name: str
-    oid: int
-    schema: CollectionSchema
-    partitions: tuple[PartitionDescription, ...]
-    indexes: tuple[IndexDescription, ...]
-    aliases: tuple[str, ...]
-    leaves: tuple[str, ...] = field(repr=False)
-    relations: frozenset[str] = field(repr=False)
-
-    def partition(self, name: str) -> PartitionDescription:
-        found = next((partition for partition in self.partitions if partition.name == name), None)
-        if found is None:
-            raise PartitionNotFound(f"collection {self.name!r} has no partition {name!r}")
-        return found
-
-    def index(self, name: str) -> IndexDescription:
-        found = next((index for index in self.indexes if index.name == name), None)
-        if found is None:
-            names = ", ".join(index.name for index in self.indexes) or "none"
-            raise IndexNotFound(f"collection {self.name!r} has no index {name!r}; indexes: {names}")
-        return found
-
-    def only_index(self) -> IndexDescription:
-        """The one index there is, for drop_index() without a name."""
-        if not self.indexes:
-            raise IndexNotFound(f"collection {self.name!r} has no index")
-        if len(self.indexes) > 1:
-            names = ", ".join(index.name for index in self.indexes)
-            raise InvalidArgument(f"collection {self.name!r} has several indexes, say which: {names}")
-        return self.indexes[0]
-
-    def vector_indexes(self, field: str) -> tuple[IndexDescription, ...]:
-        return tuple(index for index in self.indexes if index.field == field and index.metric is not None)
-
-    @cached_property
-    def cosine_fields(self) -> frozenset[str]:
-        """Fields whose vectors must have a direction, for an index by COSINE holds no others."""
-        return frozenset(index.field for index in self.indexes if index.metric is Metric.COSINE)
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """All columns of the table, in order."""
-        extra = [DYNAMIC_COLUMN] if self.schema.dynamic else []
-        extra += [PARTITION_COLUMN] if self.schema.partition_key is None else []
-        return (*(field.name for field in self.schema.fields), *extra)
-
 
 # One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
 # so the number of collections does not matter. pg_get_expr() is told no relation, for it would wait for the locks of
@@ -146,7 +63,7 @@ _DESCRIBE = text("""
         pt.partstrat::text AS strategy, pt.partattrs::int2[] AS partition_columns,
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                     'name', a.attname, 'number', a.attnum, 'type', y.typname, 'typmod', a.atttypmod,
-                    'element', e.typname, 'not_null', a.attnotnull,
+                    'element', e.typname, 'not_null', a.attnotnull, 'generated', a.attgenerated <> '',
                     'description', pg_catalog.col_description(t.oid, a.attnum),
                     'default', CASE a.attgenerated WHEN '' THEN pg_catalog.pg_get_expr(f.adbin, 0) END,
                     'primary', a.attnum = ANY (p.conkey)) ORDER BY a.attnum)
@@ -156,6 +73,10 @@ _DESCRIBE = text("""
          LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
          LEFT JOIN pg_catalog.pg_constraint p ON p.conrelid = t.oid AND p.contype = 'p'
          WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+        (SELECT pg_catalog.jsonb_agg(i.inhrelid::regclass::text)
+         FROM pg_catalog.pg_inherits i
+         JOIN pg_catalog.pg_class l ON l.oid = i.inhrelid
+         WHERE i.inhparent = t.oid AND l.relnamespace <> n.oid) AS foreign_leaves,
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                     'table', l.relname, 'bound', pg_catalog.pg_get_expr(l.relpartbound, 0)) ORDER BY l.oid)
          FROM pg_catalog.pg_inherits i
@@ -163,7 +84,8 @@ _DESCRIBE = text("""
          WHERE i.inhparent = t.oid AND l.relnamespace = n.oid) AS leaves,
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                     'name', x.relname, 'valid', i.indisvalid, 'method', m.amname, 'class', o.opcname,
-                    'options', x.reloptions,
+                    'options', x.reloptions, 'partial', i.indpred IS NOT NULL,
+                    'columns', i.indnatts, 'definition', pg_catalog.pg_get_indexdef(x.oid),
                     'field', coalesce(a.attname, pg_catalog.pg_get_indexdef(x.oid, 1, true))) ORDER BY x.oid)
          FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -188,10 +110,17 @@ _DESCRIBE = text("""
 
 def describe(connection: Connection, name: str) -> CollectionDescription:
     """The collection of this name or alias; raises CollectionNotFound."""
-    row = connection.execute(_DESCRIBE, {"name": name}).one_or_none()
-    if row is None:
+    rows = connection.execute(_DESCRIBE, {"name": name}).all() if can_be_looked_up(name) else []
+    if not rows:
         raise CollectionNotFound(f"no collection {name!r}")
-    schema = _schema(row)
+    if len(rows) > 1:
+        shown = ", ".join(sorted(row.name for row in rows))
+        raise OperationRefused(f"the view of alias {name!r} was changed and shows several collections: {shown}")
+    row = rows[0]
+    try:
+        schema = _schema(row)
+    except InvalidSchema as exc:
+        raise InvalidSchema(f"collection {name!r} was changed by plain SQL into none: {exc}") from exc
     return CollectionDescription(
         name=row.name,
         oid=row.oid,
@@ -200,6 +129,7 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         indexes=tuple(_index(found) for found in row.indexes or ()),
         aliases=tuple(row.aliases or ()),
         leaves=tuple(leaf["table"] for leaf in row.leaves or ()),
+        foreign_leaves=tuple(row.foreign_leaves or ()),
         relations=frozenset(row.relations),
     )
 
@@ -249,6 +179,15 @@ def _json_default(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else value.isoformat()
 
 
+def _default(data_type: DataType, kept: Any) -> Any:
+    """A default as it was declared: JSON has no times, and jsonb no floats that are whole."""
+    if kept is None:
+        return None
+    if data_type is DataType.TIMESTAMPTZ:
+        return datetime.fromisoformat(kept)
+    return float(kept) if data_type in {DataType.FLOAT, DataType.DOUBLE} else kept
+
+
 def _schema(row: Any) -> CollectionSchema:
     partition_column = row.partition_columns[0] if row.strategy == "h" else None
     fields = [
@@ -266,18 +205,20 @@ def _schema(row: Any) -> CollectionSchema:
 
 
 def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_key: bool) -> Field | None:
-    """A column as a field; None for a column of a type that Milvus does not know, added by plain SQL."""
+    """A column as a field; None for one of plain SQL that cannot be a field: by its type, its name, or generated."""
     is_array = column["element"] is not None
     stored = DataType.ARRAY if is_array else _TYPE_NAMES.get(column["type"])
-    if stored is None:
+    if stored is None or column["generated"]:
         return None
-    declared = DataType(kept.get("data_type", stored))
+    is_primary = bool(column["primary"]) and not is_partition_key
+    usual = DataType.VARCHAR if stored is DataType.TEXT and (is_primary or is_partition_key) else stored
+    declared = DataType(kept.get("data_type", usual))
     data_type = declared if _SHARED_TYPES.get(declared, declared) is stored else stored
     attributes: dict[str, Any] = {}
     if data_type.is_vector:
         attributes["dim"] = column["typmod"]
     if data_type is DataType.VARCHAR:
-        attributes["max_length"] = kept["max_length"]
+        attributes["max_length"] = kept.get("max_length", 65_535)
     if is_array:
         element = _element_type(column["element"], kept)
         if element is None:
@@ -285,19 +226,21 @@ def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_k
         attributes["element_type"] = element
         attributes["max_capacity"] = kept.get("max_capacity", 4096)
         attributes["max_length"] = kept.get("max_length", 65_535) if element is DataType.VARCHAR else None
-    is_primary = bool(column["primary"]) and not is_partition_key
     drawn = is_primary and "nextval(" in (column["default"] or "")
-    return Field(
-        column["name"],
-        data_type,
-        primary_key=is_primary,
-        auto_id=drawn,
-        nullable=not column["not_null"],
-        default_value=kept.get("default_value"),
-        partition_key=is_partition_key,
-        description=column["description"] or "",
-        **attributes,
-    )
+    try:
+        return Field(
+            column["name"],
+            data_type,
+            primary_key=is_primary,
+            auto_id=drawn,
+            nullable=not column["not_null"],
+            default_value=_default(data_type, kept.get("default_value")),
+            partition_key=is_partition_key,
+            description=column["description"] or "",
+            **attributes,
+        )
+    except (InvalidName, InvalidSchema):  # a column of plain SQL that is no field of ours
+        return None
 
 
 def _element_type(type_name: str, kept: Mapping[str, Any]) -> DataType | None:
@@ -323,6 +266,9 @@ def _partitions(leaves: Iterable[Mapping[str, str]]) -> tuple[PartitionDescripti
     return tuple(found)
 
 
+_SCALAR_SPECS: Mapping[str, IndexSpec] = {"btree": Btree(), "gin": Gin()}
+
+
 def _index(row: Mapping[str, Any]) -> IndexDescription:
     return IndexDescription(
         name=row["name"],
@@ -332,8 +278,10 @@ def _index(row: Mapping[str, Any]) -> IndexDescription:
     )
 
 
-def _spec(row: Mapping[str, Any]) -> IndexSpec:
+def _spec(row: Mapping[str, Any]) -> IndexSpec | OtherIndex:
     """What an index is, from its access method, operator class and options."""
+    if row["partial"] or row["columns"] > 1:
+        return OtherIndex(row["definition"])
     options = dict(option.split("=", 1) for option in row["options"] or ())
     metric = metric_of_operator_class(row["class"])
     if row["method"] == "hnsw" and metric is not None:
@@ -341,7 +289,9 @@ def _spec(row: Mapping[str, Any]) -> IndexSpec:
         return Hnsw(metric=metric, m=m, ef_construction=ef_construction)
     if row["method"] == "ivfflat" and metric is not None:
         return IvfFlat(metric=metric, lists=int(options.get("lists", 100)))
-    return Gin() if row["method"] == "gin" else Btree()
+    if row["method"] in _SCALAR_SPECS:
+        return _SCALAR_SPECS[row["method"]]
+    return OtherIndex(row["definition"])
 
 
 _LIST_COLLECTIONS = text("""
@@ -383,7 +333,7 @@ _SCHEMA_EXISTS = text("SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_namespa
 
 def schema_exists(connection: Connection, name: str) -> bool:
     """Whether PostgreSQL has a schema of this name, whosever it is."""
-    return bool(connection.execute(_SCHEMA_EXISTS, {"name": name}).scalar_one())
+    return can_be_looked_up(name) and bool(connection.execute(_SCHEMA_EXISTS, {"name": name}).scalar_one())
 
 
 _TABLE_EXISTS = text("SELECT pg_catalog.to_regclass(pg_catalog.quote_ident(:name) || '.entities') IS NOT NULL")
@@ -424,6 +374,13 @@ _DEPENDENTS = text("""
         LEFT JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
       EXCEPT
         SELECT classid, objid FROM own
+      UNION
+        -- Somebody's own table, made a partition of ours.
+        SELECT own.classid, own.objid
+        FROM own
+        JOIN pg_catalog.pg_class c ON c.tableoid = own.classid AND c.oid = own.objid AND c.relkind IN ('r', 'p')
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname <> :schema
     )
     SELECT DISTINCT o.type || ' ' || o.identity
     FROM stranger s

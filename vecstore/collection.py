@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Table
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from . import catalog, tables
-from .catalog import CollectionDescription, IndexDescription, IndexState
 from .database import Database
+from .description import CollectionDescription, IndexDescription, IndexState
 from .operations import collections, entities, indexes, partitions, searching, statistics
 from .operations.entities import DeleteResult, InsertResult
 from .operations.searching import Asked

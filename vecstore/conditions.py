@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Column, ColumnElement, Table, Text, any_, bindparam
+from sqlalchemy import BigInteger, Column, ColumnElement, Table, Text, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.elements import True_
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from .catalog import CollectionDescription
+from .description import CollectionDescription
 from .errors import FieldNotFound, InvalidArgument
-from .naming import PARTITION_COLUMN
+from .naming import PARTITION_COLUMN, names_list
 
 
 def where_on(table: Table, where: Any) -> ColumnElement[bool]:
@@ -34,6 +34,13 @@ def where_on(table: Table, where: Any) -> ColumnElement[bool]:
         return table.c[element.key]
 
     adapted: ColumnElement[bool] = replacement_traverse(where, {}, replaced)
+    # A table beside the collection's would make a join of it, and DELETE one that deletes too much.
+    strangers = [str(found) for found in select(table).where(adapted).get_final_froms() if found is not table]
+    if strangers:
+        raise InvalidArgument(
+            f"where= on collection {table.schema!r} uses columns of {', '.join(sorted(strangers))}: use those of this "
+            "collection's `c`, and exists() or a subquery for other tables"
+        )
     return adapted
 
 
@@ -47,35 +54,37 @@ def scope_of(
     """The rows that a call is about; both None: all. Raises PartitionNotFound, InvalidArgument, FieldNotFound."""
     conditions = []
     if partition_names is not None:
-        check_partitions(description, partition_names)
-        conditions.append(in_partitions(table, partition_names))
+        names = checked_partitions(description, partition_names)
+        conditions.append(in_partitions(table, names))
     if where is not None:
         conditions.append(where_on(table, where))
     return tuple(conditions)
 
 
-def check_partitions(description: CollectionDescription, names: Sequence[str]) -> None:
+def checked_partitions(description: CollectionDescription, partition_names: Sequence[str]) -> list[str]:
     key = description.schema.partition_key
     if key is not None:
         raise InvalidArgument(
             f"collection {description.name!r} has the partition key {key.name!r}, which decides the partitions: "
             "put a condition on it instead of naming partitions"
         )
-    if isinstance(names, str) or not names:
-        raise InvalidArgument(f"partition_names must be a list of names, got {names!r}")
+    names = names_list(partition_names, "partition_names")
+    if not names:
+        raise InvalidArgument("partition_names must name a partition; leave it out to mean all of them")
     for name in names:
         description.partition(name)
+    return names
 
 
 def in_partitions(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
     """Rows of these partitions. The names are literals: only so does every plan leave the other partitions out."""
     return table.c[PARTITION_COLUMN].in_(
-        bindparam("partitions", value=list(names), expanding=True, literal_execute=True)
+        bindparam("vecstore_partitions", value=list(names), expanding=True, literal_execute=True)
     )
 
 
 def has_key(table: Table, key: str, keys: NDArray[np.int64] | list[str]) -> ColumnElement[bool]:
     """Rows with one of these primary keys: one array, for a statement takes at most 65,535 parameters."""
     if isinstance(keys, list):
-        return table.c[key] == any_(bindparam("keys", keys, type_=ARRAY(Text())))
-    return table.c[key] == any_(bindparam("keys", keys.tolist(), type_=ARRAY(BigInteger())))
+        return table.c[key] == any_(bindparam("vecstore_keys", keys, type_=ARRAY(Text())))
+    return table.c[key] == any_(bindparam("vecstore_keys", keys.tolist(), type_=ARRAY(BigInteger())))

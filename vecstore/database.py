@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -31,8 +31,11 @@ from .errors import (
     UnsupportedServer,
     translated,
 )
+from .naming import can_be_looked_up
 
 T = TypeVar("T")
+
+_LONGEST_TIMEOUT = 2_000_000  # in milliseconds it must be an int of PostgreSQL
 
 OLDEST_SERVER = 150_000
 OLDEST_VECTOR = (0, 8, 0)
@@ -79,6 +82,11 @@ class Settings:
 
     ddl_timeout: float = 30.0
 
+    def __post_init__(self) -> None:
+        timeout = self.ddl_timeout
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST_TIMEOUT:
+            raise InvalidArgument(f"ddl_timeout must be seconds from 0 to {_LONGEST_TIMEOUT:,}, got {timeout!r}")
+
 
 def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
@@ -92,7 +100,8 @@ _SERVER = text("""
              AS lock_slots,
            (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector') AS vector_version,
            (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector') AS vector_available,
-           pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed
+           pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed,
+           current_setting('server_encoding') AS encoding
 """)
 
 _VECTOR_TYPES = text("""
@@ -110,14 +119,22 @@ def check_server(connection: Connection) -> str:
     return acceptable_vector_version(
         server_version=row.server_version,
         server_name=row.server_name,
+        encoding=row.encoding,
         vector_version=row.vector_version or row.vector_available,
     )
 
 
-def acceptable_vector_version(*, server_version: int, server_name: str, vector_version: str | None) -> str:
+def acceptable_vector_version(
+    *, server_version: int, server_name: str, encoding: str, vector_version: str | None
+) -> str:
     """The version of pgvector; raises UnsupportedServer where it, or PostgreSQL, will not do."""
     if server_version < OLDEST_SERVER:
         raise UnsupportedServer(f"vecstore needs PostgreSQL 15 or newer, this server is {server_name}")
+    if encoding != "UTF8":
+        raise UnsupportedServer(
+            f"vecstore needs a database in UTF8, this one is in {encoding}: CREATE DATABASE ... ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
     if vector_version is None:
         raise UnsupportedServer(
             "pgvector is not available on this server: install it (Debian: postgresql-NN-pgvector), "
@@ -178,27 +195,39 @@ def lock_name(connection: Connection, name: str) -> None:
 
     The key is made by the server, so that the SQL functions for analysts take the same lock.
     """
-    connection.execute(_LOCK, {"name": name})
+    connection.execute(_LOCK, {"name": name if can_be_looked_up(name) else ascii(name)})
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database, and how transactions on it are run."""
+    """A database, and how transactions on it are run.
+
+    keepalive  what must live as long as somebody uses the database: an embedded server
+    """
 
     engine: Engine
     settings: Settings = field(default_factory=Settings)
     connection: Connection | None = None
+    keepalive: object = None
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
 
     @cached_property
     def facts(self) -> ServerFacts:
-        """Read once for each Database; what changes them (an upgrade of pgvector) asks for a new connect()."""
+        """Read by connect() and upgrade(); what changes them (an upgrade of pgvector) asks for a new connect()."""
         with self.reading("read the server's version") as connection:
             return read_facts(connection)
 
+    def read_facts_on(self, connection: Connection) -> None:
+        """Know them from the start, if there is something to know: later calls then need one connection, not two."""
+        with suppress(NotInstalled):
+            self.__dict__["facts"] = read_facts(connection)
+
+    def forget_facts(self) -> None:
+        self.__dict__.pop("facts", None)
+
     def bound_to(self, connection: Connection) -> Database:
         """The same database inside a transaction that the caller owns."""
-        bound = Database(self.engine, self.settings, connection)
+        bound = Database(self.engine, self.settings, connection, self.keepalive)
         if "facts" in self.__dict__:
             bound.__dict__["facts"] = self.facts
         return bound

@@ -43,7 +43,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, PendingRollbackError, ResourceClosedError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 __all__ = [
@@ -272,7 +272,7 @@ def sqlstate_of(exc: BaseException) -> str | None:
 
 
 # What SQLAlchemy itself finds, before or without the server.
-_BY_CLASS: tuple[tuple[type[SQLAlchemyError], type[VecstoreError], str], ...] = (
+_BY_CLASS: tuple[tuple[type[Exception], type[VecstoreError], str], ...] = (
     (
         PoolTimeoutError,
         PoolTimeout,
@@ -281,7 +281,20 @@ _BY_CLASS: tuple[tuple[type[SQLAlchemyError], type[VecstoreError], str], ...] = 
     (PendingRollbackError, TransactionAborted, "the transaction ended with an earlier error; roll it back"),
     (ResourceClosedError, ConnectionLost, "the connection is closed"),
     (StatementError, InvalidArgument, "a value in the condition cannot be sent to PostgreSQL"),
+    (InvalidRequestError, InvalidArgument, "the condition is incomplete: a bound parameter without a value"),
+    (UnicodeEncodeError, InvalidArgument, "a text in the condition has a lone surrogate, which is no character"),
 )
+
+
+def _is_alive(exc: BaseException) -> bool:
+    """Whether SQLAlchemy found the connection usable after the error of a statement."""
+    return isinstance(exc, DBAPIError) and exc.statement is not None and not exc.connection_invalidated
+
+
+def _said_by_the_client(exc: BaseException) -> str:
+    """Libpq's own words, of connections, hold no password; what else a client says may show a value."""
+    lines = str(exc).strip().splitlines() if isinstance(exc, psycopg.OperationalError) else []
+    return lines[0] if lines else f"{type(exc).__name__}: a value cannot be sent to PostgreSQL"
 
 
 def translated(exc: BaseException, *, doing: str) -> VecstoreError:
@@ -296,10 +309,10 @@ def translated(exc: BaseException, *, doing: str) -> VecstoreError:
             if isinstance(exc, found):
                 return kind(f"{doing}: {said}")
     sqlstate = None if cause is None else cause.sqlstate
-    said = (None if cause is None else cause.diag.message_primary) or type(cause or exc).__name__
+    said = (None if cause is None else cause.diag.message_primary) or _said_by_the_client(cause or exc)
     by_code = _BY_SQLSTATE.get(sqlstate or "")
     if by_code is None:
-        lost = sqlstate is None or sqlstate.startswith("08")
+        lost = (sqlstate is None and not _is_alive(exc)) or (sqlstate or "").startswith("08")
         by_code = ConnectionLost if lost and isinstance(cause, psycopg.OperationalError) else DatabaseError
     hint = _HINTS.get(by_code, "")
     error = by_code(f"{doing}: {said}{hint}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -17,8 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.sql.expression import ClauseElement
 
 from .database import ServerFacts
+from .errors import InvalidArgument
 
 BIT_OID = 1560
+_TIMESTAMPTZ_OID = 1184
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MAX_PARAMETERS = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,28 @@ class _BytesLoader(Loader):
         return bytes(data)
 
 
+class _TimestampLoader(Loader):
+    """A time as an aware datetime in UTC, which no time zone of a session can push out of Python's range."""
+
+    format = pq.Format.BINARY
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return _EPOCH + timedelta(microseconds=int.from_bytes(data, "big", signed=True))
+        except OverflowError:
+            raise psycopg.DataError("a time before year 1, after year 9999 or infinite") from None
+
+
 def raw_cursor(connection: Connection, facts: ServerFacts) -> psycopg.Cursor[tuple[Any, ...]]:
     """A psycopg cursor in the connection's transaction; what is registered on it does not touch the connection."""
     driver_connection = connection.connection.driver_connection
     if not isinstance(driver_connection, psycopg.Connection):
         raise TypeError(f"expected a connection of psycopg 3, got {type(driver_connection).__module__}")
+    if driver_connection.info.encoding != "utf-8":
+        raise InvalidArgument(f"client_encoding must be UTF8, this connection's is {driver_connection.info.encoding}")
     cursor: psycopg.Cursor[tuple[Any, ...]] = driver_connection.cursor(binary=True)
     cursor.adapters.register_dumper(WireValue, _WireDumper)
+    cursor.adapters.register_loader(_TIMESTAMPTZ_OID, _TimestampLoader)
     for oid in (*facts.vector_oids.values(), BIT_OID):
         cursor.adapters.register_loader(oid, _BytesLoader)
     return cursor
@@ -77,6 +97,11 @@ def _driver_form(connection: Connection, statement: ClauseElement) -> tuple[str,
     compiled = statement.compile(dialect=dialect)
     expanded = compiled.construct_expanded_state()  # type: ignore[attr-defined]
     parameters = dict(expanded.parameters)
+    if len(parameters) > _MAX_PARAMETERS:
+        raise InvalidArgument(
+            f"the condition has {len(parameters):,} values, PostgreSQL takes {_MAX_PARAMETERS:,}: compare with one "
+            "array, column == any_(literal(values, ARRAY(...)))"
+        )
     processors = dict(expanded.processors)
     for name, bind in compiled.binds.items():  # type: ignore[attr-defined]
         if name in parameters and name not in processors:

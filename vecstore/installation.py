@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from .errors import NotOurs
+from .errors import NotOurs, UnsupportedServer
 from .naming import OWN_SCHEMA
 
 _STATE = text("""
@@ -17,6 +17,7 @@ def upgrade(connection: Connection, *, revision: str = "head") -> None:
     """Bring schema `vecstore` to a revision, in the connection's transaction; others who try wait for it."""
     from alembic import command  # noqa: PLC0415 - a tenth of a second that only an upgrade is to pay
     from alembic.config import Config  # noqa: PLC0415 - as above
+    from alembic.util import CommandError  # noqa: PLC0415 - as above
 
     state = connection.execute(_STATE).one()
     if state.schema_exists and not state.installed:
@@ -26,4 +27,10 @@ def upgrade(connection: Connection, *, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", "vecstore:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except CommandError as exc:
+        raise UnsupportedServer(
+            f"schema {OWN_SCHEMA!r} of this database was made by another version of vecstore: {exc}; install that "
+            "version or a newer one"
+        ) from exc

@@ -7,10 +7,10 @@ becomes an identifier is checked here first, and every derived name is made to f
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from hashlib import blake2b
 
-from .errors import InvalidName
+from .errors import InvalidArgument, InvalidName
 
 MAX_IDENTIFIER_BYTES = 63
 MAX_PARTITION_BYTES = 255
@@ -83,6 +83,24 @@ def check_partition_name(name: object) -> str:
     if len(name) > MAX_PARTITION_BYTES:
         raise InvalidName(f"invalid partition name {_shown(name)}: {len(name)} bytes, at most {MAX_PARTITION_BYTES}")
     return name
+
+
+def can_be_looked_up(name: object) -> bool:
+    """Whether a schema may have this name at all; a text with NUL or a lone surrogate cannot even be sent.
+
+    Raises InvalidName for what is no text.
+    """
+    if not isinstance(name, str):
+        raise InvalidName(f"a name must be a str, not {type(name).__name__}")
+    return name.isascii() and "\0" not in name
+
+
+def names_list(names: object, what: str) -> list[str]:
+    """A caller's list of names; raises InvalidArgument for anything else, a single name too."""
+    listed = None if isinstance(names, str | bytes) or not isinstance(names, Iterable) else list(names)
+    if listed is None or not all(isinstance(name, str) for name in listed):
+        raise InvalidArgument(f"{what} must be a list of names, got {names!r:.80}")
+    return [str(name) for name in listed]
 
 
 def fitted(wanted: str, taken: Container[str] = ()) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table
 
-from .errors import FieldNotFound, InvalidArgument
-from .naming import DYNAMIC_COLUMN
+from .errors import FieldNotFound
+from .naming import DYNAMIC_COLUMN, names_list
 from .schema import CollectionSchema, Field
 from .vectors import decoder
 
@@ -43,7 +43,8 @@ class Projection:
         }
         if self.dynamic_keys == ():
             return record
-        dynamic: Mapping[str, Any] = values[len(self.fields)]
+        stored = values[len(self.fields)]
+        dynamic: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
         wanted = dynamic if self.dynamic_keys is None else self.dynamic_keys
         record.update({key: dynamic[key] for key in wanted if key in dynamic and key not in record})
         return record
@@ -60,12 +61,11 @@ def projection(schema: CollectionSchema, output_fields: Sequence[str] | None) ->
     """
     if output_fields is None:
         return Projection(())
-    if isinstance(output_fields, str) or not all(isinstance(name, str) for name in output_fields):
-        raise InvalidArgument(f"output_fields must be a list of names, got {output_fields!r}")
-    if ALL_FIELDS in output_fields:
+    names = dict.fromkeys(names_list(output_fields, "output_fields"))
+    if ALL_FIELDS in names:
         return Projection(schema.fields, None if schema.dynamic else ())
-    fields = tuple(schema.by_name[name] for name in dict.fromkeys(output_fields) if name in schema.by_name)
-    others = tuple(name for name in dict.fromkeys(output_fields) if name not in schema.by_name)
+    fields = tuple(schema.by_name[name] for name in names if name in schema.by_name)
+    others = tuple(name for name in names if name not in schema.by_name)
     if others and not schema.dynamic:
         known = ", ".join(schema.by_name)
         raise FieldNotFound(f"no field {others[0]!r} to give back; fields: {known}")

@@ -221,7 +221,14 @@ class CollectionSchema:
     num_partitions: int = 16
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", tuple(self.fields))
+        for attribute, make, expected in (("fields", tuple, "a list of Field"), ("properties", dict, "a dict of str")):
+            given = getattr(self, attribute)
+            try:
+                object.__setattr__(self, attribute, make(given))
+            except (TypeError, ValueError):
+                raise InvalidSchema(f"{attribute} must be {expected}, got a {type(given).__name__}") from None
+        if not all(isinstance(field, Field) for field in self.fields):
+            raise InvalidSchema("fields must be a list of Field, made by vecstore.Field(name, data_type, ...)")
         names = [field.name for field in self.fields]
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Float, Select, Table, bindparam, case, literal, null, select
 from sqlalchemy.types import NullType
 
-from .catalog import CollectionDescription, IndexDescription, IndexState
 from .ddl import Statement, set_local
+from .description import CollectionDescription, IndexDescription, IndexState
 from .errors import InvalidArgument
 from .projection import Projection, Record
 from .schema import Field, Hnsw, Metric, metrics_of
@@ -79,8 +79,8 @@ class Hits(Sequence[Hit]):
         return np.array([hit.distance for hit in self._hits], dtype=np.float64)
 
     def to_dicts(self) -> list[Record]:
-        """Each hit as a dict: id, distance, and the fields."""
-        return [{"id": hit.id, "distance": hit.distance, **hit.fields} for hit in self._hits]
+        """Each hit as a dict: its fields, then id and distance, which a field of that name gives way to."""
+        return [{**hit.fields, "id": hit.id, "distance": hit.distance} for hit in self._hits]
 
     def __repr__(self) -> str:
         nearest = f", nearest id={self._hits[0].id!r} distance={self._hits[0].distance:.4g}" if self._hits else ""
@@ -132,7 +132,7 @@ def index_settings(index: IndexDescription, limit: int) -> Iterator[Statement]:
         yield set_local("ivfflat.iterative_scan", "relaxed_order")
 
 
-QUERY = "query"
+QUERY = "vecstore_query"
 
 # No field can have these names.
 _ID, _DISTANCE, _VECTOR = "vecstore.id", "vecstore.distance", "vecstore.vector"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,6 +26,7 @@ from .schema import CollectionSchema, Field
 if TYPE_CHECKING:
     pass
 
+_CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
 _CONNECT_TIMEOUT_SECONDS = 10
 _IDLE_IN_TRANSACTION = "10min"
 
@@ -68,6 +70,7 @@ class Store:
         PermissionDenied, NotOurs where somebody else has a schema of this name.
         """
         self._database.alter("install schema vecstore", ["vecstore"], installation.upgrade)
+        self._database.forget_facts()
 
     # Transactions
 
@@ -92,9 +95,13 @@ class Store:
 
         connection  a SQLAlchemy Connection by psycopg 3 to this database, not in AUTOCOMMIT
         """
+        if not isinstance(connection, Connection):
+            raise InvalidArgument(f"bind() takes a SQLAlchemy Connection, got a {type(connection).__name__}")
         if connection.dialect.driver != "psycopg":
             raise InvalidArgument(f"bind() needs a connection by psycopg 3, got {connection.dialect.driver}")
-        if getattr(connection.connection.driver_connection, "autocommit", False):
+        with translating("bind"):
+            driver_connection = connection.connection.driver_connection
+        if getattr(driver_connection, "autocommit", False):
             raise InvalidArgument("bind() needs a connection with transactions, this one is in AUTOCOMMIT")
         return Store(self._database.bound_to(connection))
 
@@ -117,7 +124,9 @@ class Store:
 
         Raises CollectionExists, NotOurs where somebody else has a schema of this name, InvalidName, InvalidSchema.
         """
-        schema = CollectionSchema(tuple(fields), dynamic, description, dict(properties or {}), num_partitions)
+        schema = CollectionSchema(
+            cast("tuple[Field, ...]", fields), dynamic, description, properties or {}, num_partitions
+        )
         collections.create(self._database, name, schema)
         return Collection(self._database, name)
 
@@ -211,7 +220,19 @@ def connect(
     if url is not None:
         engine = _engine(url, pgbouncer=pgbouncer)
         return _opened(Database(engine, settings), release=engine.dispose)
-    return _open_embedded(None if target is None else Path(str(target)), settings)
+    return _open_embedded(_as_folder(target), settings)
+
+
+def _as_folder(target: object) -> Path | None:
+    """The folder of an embedded server; raises InvalidArgument for what is hardly meant as one."""
+    if target is None:
+        return None
+    if not isinstance(target, str | os.PathLike) or not str(target).strip() or _CONNINFO.search(str(target)):
+        raise InvalidArgument(
+            f"connect() takes a folder, a postgresql:// URL or a SQLAlchemy Engine, got {type(target).__name__} "
+            f"{'that is empty' if target == '' else 'that is none of them'}"
+        )
+    return Path(target)
 
 
 def _as_url(target: str | Path | URL | None) -> URL | None:
@@ -234,7 +255,11 @@ def _engine(url: URL, *, pgbouncer: bool) -> Engine:
         raise InvalidArgument(
             f"vecstore runs on PostgreSQL by psycopg 3: expected postgresql://..., got {url.drivername}"
         )
-    arguments: dict[str, object] = {"connect_timeout": _CONNECT_TIMEOUT_SECONDS, "application_name": "vecstore"}
+    arguments: dict[str, object] = {
+        "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+        "application_name": "vecstore",
+        "client_encoding": "utf8",  # COPY sends text as it is
+    }
     if pgbouncer:
         arguments["prepare_threshold"] = None
     else:
@@ -276,6 +301,7 @@ def _opened(database: Database, *, release: Callable[[], None] | None) -> Store:
     try:
         with translating("connect"), database.engine.connect() as connection:
             version = check_server(connection)
+            database.read_facts_on(connection)
     except BaseException:
         if release is not None:
             release()
@@ -299,7 +325,7 @@ def _open_embedded(folder: Path | None, settings: Settings) -> Store:
         engine.dispose()
         server.release()
 
-    store = _opened(Database(engine, settings), release=release)
+    store = _opened(Database(engine, settings, keepalive=server), release=release)
     try:
         store.upgrade()
     except BaseException:

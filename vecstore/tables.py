@@ -235,7 +235,9 @@ def entities(schema_name: str, schema: CollectionSchema, *, extension_schema: st
         )
         columns.extend(_checks(field))
     if schema.dynamic:
-        columns.append(Column(DYNAMIC_COLUMN, JSONB(), nullable=False, server_default=text("'{}'::jsonb")))
+        column = Column(DYNAMIC_COLUMN, JSONB(), nullable=False, server_default=text("'{}'::jsonb"))
+        is_object = func.jsonb_typeof(Column(DYNAMIC_COLUMN)) == literal("object")
+        columns += [column, CheckConstraint(is_object, name=f"{DYNAMIC_COLUMN}_object")]
     if schema.partition_key is None:
         columns.append(Column(PARTITION_COLUMN, Text(), nullable=False))
         method, key = "LIST", PARTITION_COLUMN

@@ -44,7 +44,8 @@ def test_a_table_has_a_column_a_field_and_checks_for_what_types_do_not_say() -> 
         "PRIMARY KEY (id, _partition), "
         "CONSTRAINT title_size CHECK (octet_length(title) <= 5), "
         "CONSTRAINT small_size CHECK (small BETWEEN -128 AND 127), "
-        "CONSTRAINT tags_size CHECK (cardinality(tags) <= 3) "
+        "CONSTRAINT tags_size CHECK (cardinality(tags) <= 3), "
+        "CONSTRAINT _meta_object CHECK (jsonb_typeof(_meta) = 'object') "
         ") PARTITION BY LIST (_partition)"
     )
 

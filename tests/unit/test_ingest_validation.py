@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from vecstore.errors import DuplicateKey, InvalidData, InvalidSchema
-from vecstore.ingest import as_keys, check_default, prepare
+from vecstore.ingest import as_keys, prepare, with_plain_default
 from vecstore.schema import CollectionSchema, DataType, Field
 
 T = DataType
@@ -194,13 +194,25 @@ def test_the_default_stands_for_none_even_in_a_nullable_field():
 )
 def test_a_default_is_a_value_of_its_field(kind, value):
     with pytest.raises(InvalidSchema, match="field 'x': default_value: "):
-        check_default(scalar(kind, default_value=value))
+        with_plain_default(scalar(kind, default_value=value))
 
 
-def test_good_defaults_and_none_pass():
-    check_default(scalar(T.INT8, default_value=127))
-    check_default(scalar(T.TIMESTAMPTZ, default_value="2024-01-01T00:00:00Z"))
-    check_default(scalar(T.INT8))
+@pytest.mark.parametrize(
+    ("kind", "given", "plain"),
+    [
+        (T.INT8, 127, 127),
+        (T.INT64, np.int64(7), 7),
+        (T.BOOL, np.True_, True),
+        (T.FLOAT, np.float32(0.5), 0.5),
+        (T.VARCHAR, "abc", "abc"),
+        (T.TIMESTAMPTZ, "2024-01-01T01:00:00+01:00", datetime(2024, 1, 1, tzinfo=UTC)),
+        (T.TIMESTAMPTZ, np.datetime64("2024-01-01T00:00"), datetime(2024, 1, 1, tzinfo=UTC)),
+        (T.INT8, None, None),
+    ],
+)
+def test_a_good_default_becomes_pythons_own(kind, given, plain):
+    found = with_plain_default(scalar(kind, default_value=given)).default_value
+    assert (found, type(found)) == (plain, type(plain))
 
 
 def array(element=T.INT8, **options):

@@ -18,11 +18,16 @@ def test_a_server_that_is_too_old_is_refused(
     server_version: int, server_name: str, vector_version: str | None, complaint: str
 ) -> None:
     with pytest.raises(UnsupportedServer, match=complaint):
-        acceptable_vector_version(server_version=server_version, server_name=server_name, vector_version=vector_version)
+        acceptable_vector_version(
+            server_version=server_version, server_name=server_name, encoding="UTF8", vector_version=vector_version
+        )
 
 
 def test_the_oldest_that_will_do_does() -> None:
-    assert acceptable_vector_version(server_version=150_000, server_name="15.0", vector_version="0.8.0") == "0.8.0"
+    assert (
+        acceptable_vector_version(server_version=150_000, server_name="15.0", encoding="UTF8", vector_version="0.8.0")
+        == "0.8.0"
+    )
 
 
 def test_versions_compare_as_numbers() -> None:

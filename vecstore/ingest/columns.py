@@ -151,6 +151,8 @@ def _matrix(field: Field | None, values: Any) -> Column:  # noqa: ARG001
 
 def _series(field: Field | None, values: Any) -> Column:
     """pandas: what is missing is None."""
+    if not hasattr(values, "iloc"):
+        values = values.to_series()  # an Index
     missing = values.isna().to_numpy()
     if not missing.any():
         return _whole_series(values)

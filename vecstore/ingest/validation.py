@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from .columns import to_columns
 from .scalars import (
     FILLERS,
     BytesColumn,
+    FixedColumn,
     PlainColumn,
     ScalarColumn,
     plain_column,
@@ -35,6 +37,7 @@ AnyColumn = ScalarColumn | VectorColumn
 Keys = NDArray[np.int64] | list[str]
 
 _NAMED_DUPLICATES = 5
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,14 +118,18 @@ def prepare(
     return Batch(schema, count, columns)
 
 
-def check_default(field: Field) -> None:
-    """Raise InvalidSchema unless a field's default_value, if it has one, is a value of the field."""
-    if field.default_value is None:
-        return
+def with_plain_default(field: Field) -> Field:
+    """The field, its default_value checked and as Python's own; raises InvalidSchema."""
+    given = field.default_value
+    if given is None:
+        return field
     try:
-        scalar_column(field, [field.default_value])
+        column = scalar_column(field, [given])
     except Fault as fault:
         raise InvalidSchema(f"field {field.name!r}: default_value: {fault.why}") from None
+    if field.data_type is DataType.TIMESTAMPTZ and isinstance(column, FixedColumn):
+        return replace(field, default_value=_EPOCH + timedelta(microseconds=int(column.values[0])))
+    return replace(field, default_value=given.item() if isinstance(given, np.generic) else given)
 
 
 def as_keys(schema: CollectionSchema, ids: Any, *, what: str = "ids") -> Keys:

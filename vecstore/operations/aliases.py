@@ -6,8 +6,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from .. import catalog, ddl, registry
-from ..catalog import CollectionDescription
 from ..database import Database, lock_name
+from ..description import CollectionDescription
 from ..errors import AliasExists, AliasNotFound, CollectionExists, CollectionNotFound, NotOurs, sqlstate_of
 from ..naming import PARENT_TABLE, check_collection_name
 from .dependents import refusing_dependents

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from .. import catalog, ddl, registry, tables
-from ..catalog import CollectionDescription
 from ..database import Database
+from ..description import CollectionDescription
 from ..errors import (
     CollectionExists,
     CollectionHasAliases,
     CollectionNotFound,
     NotOurs,
     OperationRefused,
+    sqlstate_of,
 )
-from ..ingest import check_default
+from ..ingest import with_plain_default
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
 from ..schema import CollectionSchema
 from . import maintenance, partitions
@@ -27,17 +33,19 @@ _LOCKS_A_PARTITION = 10
 _LOCKS_AN_INDEX = 2
 _SHARE_OF_LOCK_TABLE = 0.5
 
+_SCHEMA_THERE = frozenset({"42P06", "23505"})  # duplicate_schema; the same, found by the catalogue's unique index
+
 
 def create(database: Database, name: str, schema: CollectionSchema) -> None:
     check_collection_name(name)
-    for field in schema.fields:
-        check_default(field)
+    schema = replace(schema, fields=tuple(map(with_plain_default, schema.fields)))
 
     def work(connection: Connection) -> None:
         _check_free(connection, name)
         table = tables.entities(name, schema, extension_schema=database.facts.extension_schema)
-        for statement in ddl.create_collection(name, table, schema):
-            connection.execute(statement)
+        with _taken_meanwhile(name):
+            for statement in ddl.create_collection(name, table, schema):
+                connection.execute(statement)
         connection.execute(registry.register_collection(name, schema))
         if schema.partition_key is None:
             partitions.add_list_leaf(connection, name, DEFAULT_PARTITION, taken=frozenset())
@@ -46,6 +54,17 @@ def create(database: Database, name: str, schema: CollectionSchema) -> None:
 
     database.facts  # noqa: B018 - NotInstalled comes before any lock
     database.alter(f"create collection {name!r}", [name], work)
+
+
+@contextmanager
+def _taken_meanwhile(name: str) -> Iterator[None]:
+    """A schema that the transaction's snapshot does not show, or that somebody makes at this moment."""
+    try:
+        yield
+    except DBAPIError as exc:
+        if sqlstate_of(exc) in _SCHEMA_THERE:
+            raise CollectionExists(f"schema {name!r} was made by somebody else at the same time") from exc
+        raise
 
 
 def _check_free(connection: Connection, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy import delete as delete_from
 
 from .. import catalog, ddl, tables
-from ..catalog import CollectionDescription
 from ..conditions import has_key, is_always_true, scope_of
 from ..database import Database, ServerFacts
+from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, driver_error
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, prepare
@@ -24,7 +25,6 @@ from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
 from ..projection import ALL_FIELDS, Record, projection
 from ..schema import DataType, Hnsw
-from ..tables import id_sequence
 from .explaining import explaining, replanned
 
 _UNIQUE_VIOLATION = "23505"
@@ -99,13 +99,17 @@ def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "dra
     )
 
 
-_DRAW = text("SELECT pg_catalog.nextval(CAST(:sequence AS regclass)) FROM pg_catalog.generate_series(1, :count)")
+# The sequence is the key's own, whatever either of them is called by now.
+_DRAW = text("""
+    SELECT pg_catalog.nextval(s.name::regclass)
+    FROM pg_catalog.pg_get_serial_sequence(pg_catalog.quote_ident(:schema) || '.entities', :key) AS s (name),
+         pg_catalog.generate_series(1, :count)
+""")
 
-
-def _sequence(connection: Connection, description: CollectionDescription) -> str:
-    """The id sequence's name, quoted for regclass."""
-    sequence = id_sequence(description.name, description.schema.primary_key)
-    return connection.dialect.identifier_preparer.format_sequence(sequence)
+_LAST_DRAWN = text("""
+    SELECT pg_catalog.pg_sequence_last_value(s.name::regclass)
+    FROM pg_catalog.pg_get_serial_sequence(pg_catalog.quote_ident(:schema) || '.entities', :key) AS s (name)
+""")
 
 
 def _drawn(connection: Connection, description: CollectionDescription, batch: Batch) -> Batch:
@@ -113,7 +117,7 @@ def _drawn(connection: Connection, description: CollectionDescription, batch: Ba
     key = description.schema.primary_key
     if not key.auto_id:
         return batch
-    parameters = {"sequence": _sequence(connection, description), "count": batch.count}
+    parameters = {"schema": description.name, "key": key.name, "count": batch.count}
     drawn = list(connection.execute(_DRAW, parameters).scalars())
     return batch.with_keys([str(number) for number in drawn] if key.data_type is DataType.VARCHAR else drawn)
 
@@ -233,7 +237,7 @@ def _replace(database: Database, connection: Connection, description: Collection
     connection.execute(ddl.drop_table(TEMPORARY, staging))
 
 
-_LAST_DRAWN = text("SELECT pg_catalog.pg_sequence_last_value(CAST(:sequence AS regclass))")
+_DRAWN_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 
 
 def _check_drawn(connection: Connection, description: CollectionDescription, batch: Batch) -> None:
@@ -241,16 +245,21 @@ def _check_drawn(connection: Connection, description: CollectionDescription, bat
     key = description.schema.primary_key
     if not key.auto_id:
         return
-    parameters = {"sequence": _sequence(connection, description)}
+    parameters = {"schema": description.name, "key": key.name}
     last = connection.execute(_LAST_DRAWN, parameters).scalar_one() or 0
     for row, given in enumerate(_result(batch).ids):
-        if not str(given).isdecimal() or int(given) > last:
+        if not _DRAWN_ID.fullmatch(str(given)) or int(given) > last:
             raise InvalidData(
-                f"field {key.name!r}, row {row}: id {given!r} was never drawn, and ids of {description.name!r} are "
+                f"field {key.name!r}, row {row}: id {given!r:.40} was never drawn, and ids of {description.name!r} are "
                 "auto_id: insert() draws one",
                 field=key.name,
                 row=row,
             )
+
+
+def _once(ids: Any) -> Any:
+    """What can be read more than once, for a transaction that the server undid is made again."""
+    return list(ids) if isinstance(ids, Iterator) else ids
 
 
 def delete(
@@ -261,13 +270,15 @@ def delete(
     if is_always_true(where):
         raise InvalidArgument("delete(): the condition is always true; truncate() deletes everything, and at once")
 
+    keys_given = _once(ids)
+
     def attempt() -> DeleteResult:
         with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
             description = catalog.describe(connection, collection)
             table = _table(database, description)
             conditions = [*scope_of(description, table, where=where, partition_names=partition_names)]
             if ids is not None:
-                keys = as_keys(description.schema, ids)
+                keys = as_keys(description.schema, keys_given)
                 conditions.append(has_key(table, description.schema.primary_key.name, keys))
             return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
 
@@ -282,10 +293,12 @@ def get(
     output_fields: Sequence[str] | None,
     partition_names: Sequence[str] | None,
 ) -> list[Record]:
+    keys_given = _once(ids)
+
     def attempt(prepare_: bool | None) -> list[Record]:  # noqa: FBT001 - psycopg's argument
         with explaining(database, collection), database.reading(f"get from {collection!r}") as connection:
             description = catalog.describe(connection, collection)
-            keys = as_keys(description.schema, ids)
+            keys = as_keys(description.schema, keys_given)
             table = _table(database, description)
             key = description.schema.primary_key.name
             wanted = projection(description.schema, [ALL_FIELDS] if output_fields is None else output_fields)

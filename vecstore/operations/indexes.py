@@ -13,12 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Float, Table, func, literal, s
 from sqlalchemy.exc import DBAPIError
 
 from .. import catalog, ddl, tables
-from ..catalog import CollectionDescription, IndexDescription, IndexState
 from ..database import Database
 from ..ddl import IndexScope, set_local
+from ..description import CollectionDescription, IndexDescription, IndexState
 from ..errors import (
     IndexExists,
     InvalidData,
+    OperationRefused,
     VecstoreError,
     driver_error,
     sqlstate_of,
@@ -68,12 +69,13 @@ def _chosen(
         index_name(field_name, metric=metric, taken=description.relations) if name is None else check_index_name(name)
     )
     for index in description.indexes:
-        if index.name == chosen and index.state is IndexState.INVALID:
+        same = index.field == field_name and index.metric is metric and type(index.spec) is type(spec)
+        if index.state is IndexState.INVALID and (same or index.name == chosen):
             raise IndexExists(
-                f"index {chosen!r} of collection {description.name!r} was left unfinished by an interrupted build: "
+                f"index {index.name!r} of collection {description.name!r} was left unfinished by an interrupted build: "
                 "drop_index() it, or build it anew with online=True"
             )
-        if index.field == field_name and index.metric is metric and type(index.spec) is type(spec):
+        if same:
             by = "" if metric is None else f" by {metric}"
             raise IndexExists(
                 f"field {field_name!r} of collection {description.name!r} has an index{by}: {index.name!r}"
@@ -196,6 +198,11 @@ class _Build:
             drop_unfinished(database, description, unfinished.name)
             with database.reading(doing) as connection:
                 description = catalog.describe(connection, description.name)
+        if description.foreign_leaves:
+            raise OperationRefused(
+                f"collection {description.name!r} has partitions outside its schema, "
+                f"{', '.join(description.foreign_leaves)}: build the index with online=False"
+            )
         field, chosen = _chosen(description, field_name, spec, name or (unfinished.name if unfinished else None))
         with database.reading(doing) as connection:
             _check_rows(database, connection, description, field, spec)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from .. import catalog
-from ..catalog import CollectionDescription
 from ..database import lock_name
+from ..description import CollectionDescription
 
 
 def locked(connection: Connection, name: str) -> CollectionDescription:

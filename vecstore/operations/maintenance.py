@@ -13,8 +13,8 @@ from enum import StrEnum
 from sqlalchemy import Connection, text
 
 from .. import catalog, ddl, registry
-from ..catalog import IndexState
 from ..database import Database
+from ..description import IndexState
 from ..errors import CollectionNotFound, VecstoreError
 from ..naming import DEFAULT_PARTITION
 from . import indexes, partitions
@@ -46,10 +46,15 @@ def purge(database: Database) -> int:
     """
     with database.reading("look for dropped collections") as connection:
         waiting = connection.execute(_TRASH).all()
+    failed: list[VecstoreError] = []
     for trash in waiting:
-        freed = False
-        while not freed:
-            freed = database.alter(f"free {trash.schema}", [trash.schema], _Batch(trash.oid, trash.schema))
+        try:
+            while not database.alter(f"free {trash.schema}", [trash.schema], _Batch(trash.oid, trash.schema)):
+                pass
+        except VecstoreError as error:  # one that somebody uses, or owns, keeps no other from being freed
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return len(waiting)
 
 
@@ -173,8 +178,14 @@ def _examined(connection: Connection, name: str) -> list[Finding]:
 def repair(database: Database) -> tuple[Finding, ...]:
     """Drop unfinished indexes, free dropped collections, forget what plain SQL dropped; returns what was mended."""
     found = doctor(database)
+    failed: list[VecstoreError] = []
     for finding in found:
-        _REPAIRS[finding.kind](database, finding)
+        try:
+            _REPAIRS[finding.kind](database, finding)
+        except VecstoreError as error:  # the rest is mended all the same
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return found
 
 

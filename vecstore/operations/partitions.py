@@ -7,8 +7,8 @@ from collections.abc import Container
 from sqlalchemy import Connection
 
 from .. import ddl
-from ..catalog import CollectionDescription
 from ..database import Database
+from ..description import CollectionDescription
 from ..errors import OperationRefused, PartitionExists
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, check_partition_name, leaf_name
 from ..schema import MAX_PARTITIONS

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from .. import catalog, tables
-from ..catalog import IndexDescription
 from ..conditions import scope_of
 from ..database import Database
+from ..description import IndexDescription
 from ..execution import BIT_OID, Prepared, WireValue, prepared
 from ..ingest.binary import wire_values
 from ..projection import projection

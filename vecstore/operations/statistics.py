@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Table, column, func, literal_column, select, table, text
 
 from .. import catalog, tables
-from ..catalog import CollectionDescription, IndexState
 from ..database import Database
+from ..description import CollectionDescription, IndexState
 from .explaining import explaining
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pgvector import Bit
 
-from .faults import Array, Fault, kind_of
+from .faults import Array, Fault, check_unmasked, kind_of
 
 _BITS_PER_BYTE = 8
 
@@ -39,6 +39,7 @@ def _bits(index: int, value: Any, dim: int) -> bytes:
         value = np.array(value, np.bool_)
     if not hasattr(value, "__array__"):
         raise Fault(index, f"expected bytes or an array of uint8 or bool, got {kind_of(value)}")
+    check_unmasked(index, value)
     given = np.asarray(value)
     _check_bits(index, given.dtype, given.shape, dim)
     return (np.packbits(given) if given.dtype == np.bool_ else given).tobytes()

@@ -149,6 +149,8 @@ def _unwrapped(field: Field, values: Any) -> Any:
     if hasattr(values, "tocsr"):
         rows = values.tocsr()
         return [rows[row] for row in range(rows.shape[0])]
+    if isinstance(values, np.ma.MaskedArray):
+        return list(values)
     if hasattr(values, "__array__"):
         values = np.asarray(values)
         return list(values) if values.dtype == object and values.ndim else values

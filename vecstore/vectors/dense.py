@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector, Vector
 
-from .faults import Array, Fault, kind_of
+from .faults import Array, Fault, check_unmasked, kind_of
+
+_PLAIN_NUMBERS = frozenset({float, int, np.float32, np.float64})
 
 
 def is_number(kind: type) -> bool:
@@ -22,10 +24,10 @@ def is_number(kind: type) -> bool:
 def _numbers(index: int, values: Sequence[Any]) -> NDArray[np.float64]:
     """A list of numbers as float64; `index` is the vector's."""
     numbers = None
-    # Twice as quick as anything of NumPy's; no str or None gets through, but a bool does, as 0 or 1.
+    # Twice as quick as anything of NumPy's; no str or None gets through, but a bool or a Decimal does.
     with suppress(struct.error, OverflowError):
         numbers = np.frombuffer(struct.pack(f"{len(values)}d", *values))
-    if numbers is None or ((numbers == 0) | (numbers == 1)).any():
+    if numbers is None or not set(map(type, values)) <= _PLAIN_NUMBERS:
         for place, value in enumerate(values):
             if not is_number(type(value)):
                 raise Fault(index, f"element {place}: expected a number, got {kind_of(value)}")
@@ -51,6 +53,7 @@ def vector(index: int, value: Any) -> Array:
         return value.to_numpy()
     if not hasattr(value, "__array__"):
         raise Fault(index, f"expected a vector of numbers, got {kind_of(value)}")
+    check_unmasked(index, value)
     given = np.asarray(value)
     if given.dtype == object and given.ndim:
         return _numbers(index, list(given))

@@ -28,5 +28,11 @@ class Fault(ValueError):
         return InvalidData(f"field {field.name!r}, {what} {place}: {self.why}", field=field.name, row=place)
 
 
+def check_unmasked(index: int, value: object) -> None:
+    """A masked element has no value, and NumPy gives what stands behind the mask."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise Fault(index, "an array with masked elements")
+
+
 def kind_of(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"

@@ -14,7 +14,18 @@ branch_labels = ("vecstore",)
 depends_on = None
 
 UPGRADE = (
-    "CREATE EXTENSION IF NOT EXISTS vector",
+    # Not wherever the search path of the role that upgrades leads: a schema that is dropped takes its types along.
+    """
+    DO $$ BEGIN
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'vector') THEN
+            IF pg_catalog.to_regnamespace('public') IS NOT NULL THEN
+                CREATE EXTENSION vector SCHEMA public;
+            ELSE
+                CREATE EXTENSION vector SCHEMA vecstore;
+            END IF;
+        END IF;
+    END $$
+    """,
     """
     CREATE TABLE vecstore.collection_registry (
         entities     regclass PRIMARY KEY,
