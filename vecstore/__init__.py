@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from . import errors
 from .collection import Collection, Index, Partition
-from .description import CollectionDescription, IndexDescription, IndexState, PartitionDescription
+from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
@@ -42,6 +42,7 @@ __all__ = [
     "InsertResult",
     "IvfFlat",
     "Metric",
+    "OtherIndex",
     "Partition",
     "PartitionDescription",
     "PartitionStats",

@@ -310,9 +310,11 @@ def translated(exc: BaseException, *, doing: str) -> VecstoreError:
                 return kind(f"{doing}: {said}")
     sqlstate = None if cause is None else cause.sqlstate
     said = (None if cause is None else cause.diag.message_primary) or _said_by_the_client(cause or exc)
+    if sqlstate is None and isinstance(cause, psycopg.OperationalError) and _is_alive(exc):
+        return InvalidArgument(f"{doing}: the condition cannot be sent: {said}")
     by_code = _BY_SQLSTATE.get(sqlstate or "")
     if by_code is None:
-        lost = (sqlstate is None and not _is_alive(exc)) or (sqlstate or "").startswith("08")
+        lost = sqlstate is None or sqlstate.startswith("08")
         by_code = ConnectionLost if lost and isinstance(cause, psycopg.OperationalError) else DatabaseError
     hint = _HINTS.get(by_code, "")
     error = by_code(f"{doing}: {said}{hint}")

@@ -7,6 +7,7 @@ create objects could otherwise put its own `<->` before it in the search path.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import pgvector.sqlalchemy as pgvector_types
@@ -219,9 +220,20 @@ def id_sequence(schema_name: str, field: Field) -> Sequence:
 
 
 def entities(schema_name: str, schema: CollectionSchema, *, extension_schema: str) -> Table:
-    """The partitioned table of a collection: its fields, then `_meta` and `_partition` where they exist."""
+    """The partitioned table of a collection: its fields, then `_meta` and `_partition` where they exist.
+
+    The same declaration gives the same Table, so that columns taken at different times stand for one table in a
+    statement.
+    """
+    return _entities(schema_name, schema.fields, schema.description, extension_schema, dynamic=schema.dynamic)
+
+
+@lru_cache(maxsize=1024)
+def _entities(
+    schema_name: str, fields: tuple[Field, ...], description: str, extension_schema: str, *, dynamic: bool
+) -> Table:
     columns: list[Any] = []
-    for field in schema.fields:
+    for field in fields:
         sequence = id_sequence(schema_name, field) if field.auto_id else None
         columns.append(
             Column(
@@ -234,21 +246,23 @@ def entities(schema_name: str, schema: CollectionSchema, *, extension_schema: st
             )
         )
         columns.extend(_checks(field))
-    if schema.dynamic:
+    if dynamic:
         column = Column(DYNAMIC_COLUMN, JSONB(), nullable=False, server_default=text("'{}'::jsonb"))
         is_object = func.jsonb_typeof(Column(DYNAMIC_COLUMN)) == literal("object")
         columns += [column, CheckConstraint(is_object, name=f"{DYNAMIC_COLUMN}_object")]
-    if schema.partition_key is None:
+    primary_key = next(field.name for field in fields if field.primary_key)
+    partition_key = next((field.name for field in fields if field.partition_key), None)
+    if partition_key is None:
         columns.append(Column(PARTITION_COLUMN, Text(), nullable=False))
         method, key = "LIST", PARTITION_COLUMN
     else:
-        method, key = "HASH", schema.partition_key.name
-    columns.append(PrimaryKeyConstraint(schema.primary_key.name, key))
+        method, key = "HASH", partition_key
+    columns.append(PrimaryKeyConstraint(primary_key, key))
     return Table(
         PARENT_TABLE,
         MetaData(),
         *columns,
         schema=schema_name,
-        comment=schema.description or None,
+        comment=description or None,
         postgresql_partition_by=f"{method} ({_quote(key)})",
     )
