@@ -187,7 +187,7 @@ def interrupted(request: pytest.FixtureRequest, store: Store, database_url: URL,
             os.kill(client.pid, signal.SIGKILL)
         client.wait()
         if request.param == "the server went down too":
-            scalar(store, "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
+            scalar(store, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_progress_create_index")
             eventually(lambda: phase(store) == "")
     eventually(lambda: phase(store) == "")
     return shelved
