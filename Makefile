@@ -26,8 +26,8 @@ demo: $(READY) ## the main job on real data: load, search, delete, drop, roll ba
 .PHONY: test
 test: $(READY) ## every test, on PostgreSQL 18 and again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage run -m pytest tests/integration --server 16
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile tests/integration --server 16
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

@@ -85,7 +85,7 @@ _DESCRIBE = text("""
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                     'name', x.relname, 'valid', i.indisvalid, 'method', m.amname, 'class', o.opcname,
                     'options', x.reloptions, 'partial', i.indpred IS NOT NULL,
-                    'columns', i.indnatts, 'definition', pg_catalog.pg_get_indexdef(x.oid),
+                    'columns', i.indnatts,
                     'field', coalesce(a.attname, pg_catalog.pg_get_indexdef(x.oid, 1, true))) ORDER BY x.oid)
          FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -281,7 +281,7 @@ def _index(row: Mapping[str, Any]) -> IndexDescription:
 def _spec(row: Mapping[str, Any]) -> IndexSpec | OtherIndex:
     """What an index is, from its access method, operator class and options."""
     if row["partial"] or row["columns"] > 1:
-        return OtherIndex(row["definition"])
+        return OtherIndex(row["method"], row["class"])
     options = dict(option.split("=", 1) for option in row["options"] or ())
     metric = metric_of_operator_class(row["class"])
     if row["method"] == "hnsw" and metric is not None:
@@ -291,7 +291,7 @@ def _spec(row: Mapping[str, Any]) -> IndexSpec | OtherIndex:
         return IvfFlat(metric=metric, lists=int(options.get("lists", 100)))
     if row["method"] in _SCALAR_SPECS:
         return _SCALAR_SPECS[row["method"]]
-    return OtherIndex(row["definition"])
+    return OtherIndex(row["method"], row["class"])
 
 
 _LIST_COLLECTIONS = text("""

@@ -49,9 +49,10 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 
 
-# serialization_failure, deadlock_detected; undefined_table and undefined_schema: dropped under the statement, and there
-# again where its name still leads to something. The server undid the whole transaction.
-_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000"})
+# serialization_failure, deadlock_detected; undefined_table, undefined_schema and the internal error of a catalogue row
+# that went away: dropped under the statement, and there again where its name still leads to something. The server undid
+# the whole transaction.
+_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"})
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 
 _log = logging.getLogger(__name__)

@@ -31,7 +31,8 @@ class PartitionDescription:
 class OtherIndex:
     """An index made by hand that no specification of ours describes: partial, of several columns, of another kind."""
 
-    definition: str
+    access_method: str
+    operator_class: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from .. import catalog, ddl, tables
 from ..conditions import has_key, is_always_true, scope_of
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, driver_error
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, prepare
 from ..ingest.binary import copy_columns, copy_stream
@@ -175,7 +175,10 @@ def _keys_there(database: Database, collection: str, batch: Batch, partition: st
 
 
 def _duplicate(database: Database, collection: str, batch: Batch, partition: str | None) -> DuplicateKey:
-    keys = _keys_there(database, collection, batch, partition)
+    try:
+        keys = _keys_there(database, collection, batch, partition)
+    except (DatabaseError, NotFound):  # dropped meanwhile: what the server found was found all the same
+        keys = []
     field = batch.schema.primary_key.name
     where = "" if batch.schema.partition_key else f", partition {partition or DEFAULT_PARTITION!r}"
     shown = ", ".join(map(repr, keys)) or "of the batch, deleted again since,"
