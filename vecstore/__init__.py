@@ -9,6 +9,7 @@ from . import errors
 from .collection import Collection, Index, Partition
 from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
 from .errors import *  # noqa: F403 - errors.__all__ is every error
+from .filters import FilterError
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
@@ -28,6 +29,7 @@ __all__ = [
     "DataType",
     "DeleteResult",
     "Field",
+    "FilterError",
     "Finding",
     "FindingKind",
     "Gin",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from . import catalog, tables
+from .conditions import Selection
 from .database import Database
 from .description import CollectionDescription, IndexDescription, IndexState
 from .operations import collections, entities, indexes, partitions, searching, statistics
@@ -168,19 +169,23 @@ class Collection:
 
     def delete(
         self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
         *,
         ids: Any = None,
         where: ColumnElement[bool] | None = None,
+        filter_params: Mapping[str, Any] | None = None,
         partition_names: Sequence[str] | None = None,
     ) -> DeleteResult:
         """Delete entities by primary key or by condition, atomically; the result's count is the true one.
 
-        ids    one key or many; those that are not there are no error
-        where  a SQLAlchemy expression over `c`; NULL is not true
+        filter  in Milvus's language: "id in [1, 2, 3]", "year < 1990 and title like 'A%'"; unknown is not true
+        ids     one key or many; those that are not there are no error
+        where   a SQLAlchemy expression over `c`, instead of a filter or beside it; NULL is not true
 
-        Raises InvalidArgument unless one of the two is given, or where the condition is always true.
+        Raises InvalidArgument unless it is told what to delete, or where the condition is always true; FilterError.
         """
-        return entities.delete(self._database, self.name, ids=ids, where=where, partition_names=partition_names)
+        selection = Selection(partition_names, where, filter, filter_params)
+        return entities.delete(self._database, self.name, ids=ids, selection=selection)
 
     def get(
         self,
@@ -200,9 +205,16 @@ class Collection:
             self._database, self.name, ids, output_fields=output_fields, partition_names=partition_names
         )
 
-    def count(self, *, where: ColumnElement[bool] | None = None, partition_names: Sequence[str] | None = None) -> int:
-        """How many entities there are, or match."""
-        return entities.count(self._database, self.name, where=where, partition_names=partition_names)
+    def count(
+        self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        *,
+        where: ColumnElement[bool] | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        partition_names: Sequence[str] | None = None,
+    ) -> int:
+        """How many entities there are, or match; filter and where as for delete()."""
+        return entities.count(self._database, self.name, Selection(partition_names, where, filter, filter_params))
 
     def search(
         self,
@@ -211,6 +223,8 @@ class Collection:
         *,
         field: str | None = None,
         metric: Metric | str | None = None,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        filter_params: Mapping[str, Any] | None = None,
         where: ColumnElement[bool] | None = None,
         partition_names: Sequence[str] | None = None,
         output_fields: Sequence[str] | None = None,
@@ -221,12 +235,14 @@ class Collection:
         limit          1 to 16,384; as many rows come back, unless fewer match
         field          the vector field; may be left out where there is one
         metric         the index's where it is left out; without an index COSINE (HAMMING, IP for binary, sparse)
+        filter, where  which entities may be found, as for delete()
         output_fields  names, dynamic keys, or "*"; none where it is left out
 
         Scores are Milvus's: squared L2, HAMMING and JACCARD ascending, IP and COSINE similarity descending.
         Raises InvalidData for a vector that does not fit, InvalidArgument, FieldNotFound, PartitionNotFound.
         """
-        asked = Asked(limit, field, metric, where, partition_names, output_fields)
+        selection = Selection(partition_names, where, filter, filter_params)
+        asked = Asked(limit, field, metric, selection, output_fields)
         return searching.search(self._database, self.name, vectors, asked)
 
 
@@ -244,8 +260,8 @@ class Partition:
     def num_entities(self) -> int:
         return self.count()
 
-    def count(self, *, where: ColumnElement[bool] | None = None) -> int:
-        return self.collection.count(where=where, partition_names=[self.name])
+    def count(self, filter: str | None = None, *, where: ColumnElement[bool] | None = None) -> int:  # noqa: A002
+        return self.collection.count(filter, where=where, partition_names=[self.name])
 
     def insert(self, data: Any, *, progress: bool = False) -> InsertResult:
         return self.collection.insert(data, partition_name=self.name, progress=progress)
@@ -253,8 +269,14 @@ class Partition:
     def upsert(self, data: Any, *, progress: bool = False) -> InsertResult:
         return self.collection.upsert(data, partition_name=self.name, progress=progress)
 
-    def delete(self, *, ids: Any = None, where: ColumnElement[bool] | None = None) -> DeleteResult:
-        return self.collection.delete(ids=ids, where=where, partition_names=[self.name])
+    def delete(
+        self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        *,
+        ids: Any = None,
+        where: ColumnElement[bool] | None = None,
+    ) -> DeleteResult:
+        return self.collection.delete(filter, ids=ids, where=where, partition_names=[self.name])
 
     def search(self, vectors: Any, limit: int = 10, **options: Any) -> list[Hits]:
         """Search this partition alone; options are those of Collection.search(), partition_names aside."""

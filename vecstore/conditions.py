@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 
 from .description import CollectionDescription
 from .errors import FieldNotFound, InvalidArgument
+from .filters import compile_filter
 from .naming import PARTITION_COLUMN, names_list
 
 
@@ -48,20 +50,36 @@ def is_always_true(where: Any) -> bool:
     return isinstance(where, True_)
 
 
-def scope_of(
-    description: CollectionDescription, table: Table, *, where: Any, partition_names: Sequence[str] | None
-) -> tuple[ColumnElement[bool], ...]:
-    """The rows that a call is about; both None: all. Raises PartitionNotFound, InvalidArgument, FieldNotFound."""
-    conditions = []
-    if partition_names is not None:
-        names = checked_partitions(description, partition_names)
-        conditions.append(in_partitions(table, names))
-    if where is not None:
-        conditions.append(where_on(table, where))
-    return tuple(conditions)
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The rows that a call is about; all of it None: every row.
+
+    filter and where may both be given, and then both hold; filter_params are the values of the filter's templates.
+    """
+
+    partition_names: Iterable[str] | None = None
+    where: Any = None
+    filter: str | None = None
+    filter_params: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.partition_names, Iterator):  # it may be read more than once
+            object.__setattr__(self, "partition_names", list(self.partition_names))
+
+    def conditions(self, description: CollectionDescription, table: Table) -> tuple[ColumnElement[bool], ...]:
+        """Raise PartitionNotFound, FieldNotFound, FilterError or InvalidArgument for what does not fit."""
+        conditions = []
+        if self.partition_names is not None:
+            conditions.append(in_partitions(table, checked_partitions(description, self.partition_names)))
+        if self.where is not None:
+            conditions.append(where_on(table, self.where))
+        if self.filter is not None:
+            compiled = compile_filter(self.filter, description.schema, table, self.filter_params)
+            conditions += [] if compiled is None else [compiled]
+        return tuple(conditions)
 
 
-def checked_partitions(description: CollectionDescription, partition_names: Sequence[str]) -> list[str]:
+def checked_partitions(description: CollectionDescription, partition_names: Iterable[str]) -> list[str]:
     key = description.schema.partition_key
     if key is not None:
         raise InvalidArgument(

@@ -4,6 +4,7 @@ VecstoreError
 ├── InvalidName (ValueError)             a name that cannot be used, and why
 ├── InvalidArgument (ValueError)         an argument out of range, or arguments that exclude each other
 ├── InvalidSchema (ValueError)           a collection that cannot be declared so
+├── FilterError (ValueError)             a filter that cannot be understood, and where (vecstore/filters/errors.py)
 ├── InvalidData (ValueError)             a value that its field does not take
 │   └── DuplicateKey                     a primary key that is there already, or twice in one batch
 ├── NotFound (LookupError)

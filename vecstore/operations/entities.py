@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy import delete as delete_from
 
 from .. import catalog, ddl, tables
-from ..conditions import has_key, is_always_true, scope_of
+from ..conditions import Selection, has_key, is_always_true
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
@@ -168,7 +168,7 @@ def _keys_there(database: Database, collection: str, batch: Batch, partition: st
         table = _table(database, description)
         key = table.c[description.schema.primary_key.name]
         names = None if description.schema.partition_key else [partition or DEFAULT_PARTITION]
-        conditions = scope_of(description, table, where=None, partition_names=names)
+        conditions = Selection(names).conditions(description, table)
         keys = as_keys(description.schema, _result(batch).ids)
         statement = select(key).where(has_key(table, key.name, keys), *conditions).order_by(key).limit(_NAMED_KEYS)
         return [row[0] for row in fetch(connection, database.facts, statement)]
@@ -265,13 +265,9 @@ def _once(ids: Any) -> Any:
     return list(ids) if isinstance(ids, Iterator) else ids
 
 
-def delete(
-    database: Database, collection: str, *, ids: Any, where: Any, partition_names: Sequence[str] | None
-) -> DeleteResult:
-    if (ids is None) == (where is None):
-        raise InvalidArgument("delete() takes ids=... or where=..., one of them; truncate() deletes everything")
-    if is_always_true(where):
-        raise InvalidArgument("delete(): the condition is always true; truncate() deletes everything, and at once")
+def delete(database: Database, collection: str, *, ids: Any, selection: Selection) -> DeleteResult:
+    if (ids is None) == (selection.where is None and selection.filter is None):
+        raise InvalidArgument("delete() takes a filter, where=... or ids=...; truncate() deletes everything")
 
     keys_given = _once(ids)
 
@@ -279,10 +275,12 @@ def delete(
         with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
             description = catalog.describe(connection, collection)
             table = _table(database, description)
-            conditions = [*scope_of(description, table, where=where, partition_names=partition_names)]
+            conditions = [*selection.conditions(description, table)]
             if ids is not None:
                 keys = as_keys(description.schema, keys_given)
                 conditions.append(has_key(table, description.schema.primary_key.name, keys))
+            elif all(map(is_always_true, conditions)):
+                raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
             return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
 
     return database.repeated(attempt)
@@ -305,7 +303,7 @@ def get(
             table = _table(database, description)
             key = description.schema.primary_key.name
             wanted = projection(description.schema, [ALL_FIELDS] if output_fields is None else output_fields)
-            conditions = scope_of(description, table, where=None, partition_names=partition_names)
+            conditions = Selection(partition_names).conditions(description, table)
             statement = select(table.c[key].label("vecstore.id"), *wanted.columns(table)).where(
                 has_key(table, key, keys), *conditions
             )
@@ -318,12 +316,12 @@ def get(
     return replanned(database, attempt)
 
 
-def count(database: Database, collection: str, *, where: Any, partition_names: Sequence[str] | None) -> int:
+def count(database: Database, collection: str, selection: Selection) -> int:
     def attempt() -> int:
         with explaining(database, collection), database.reading(f"count {collection!r}") as connection:
             description = catalog.describe(connection, collection)
             table = _table(database, description)
-            conditions = scope_of(description, table, where=where, partition_names=partition_names)
+            conditions = selection.conditions(description, table)
             rows: int = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
             return rows
 

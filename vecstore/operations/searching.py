@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from .. import catalog, tables
-from ..conditions import scope_of
+from ..conditions import Selection
 from ..database import Database
 from ..description import IndexDescription
 from ..execution import BIT_OID, Prepared, WireValue, prepared
@@ -29,8 +29,7 @@ class Asked:
     limit: int
     field: str | None
     metric: Metric | str | None
-    where: Any
-    partition_names: Sequence[str] | None
+    selection: Selection
     output_fields: Sequence[str] | None
 
 
@@ -79,7 +78,7 @@ def _request(
         key=description.schema.primary_key.name,
         limit=asked.limit,
         projection=projection(description.schema, asked.output_fields),
-        conditions=scope_of(description, table, where=asked.where, partition_names=asked.partition_names),
+        conditions=asked.selection.conditions(description, table),
         extension_schema=extension_schema,
     )
     return request, usable_index(description, field, metric)
