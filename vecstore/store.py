@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,9 +22,6 @@ from .errors import CollectionNotFound, InvalidArgument
 from .operations import aliases, collections, maintenance
 from .operations.maintenance import Finding
 from .schema import CollectionSchema, Field
-
-if TYPE_CHECKING:
-    pass
 
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -271,20 +268,20 @@ def _engine(url: URL, *, pgbouncer: bool) -> Engine:
         arguments["options"] = " ".join(options)
     # What the URL says itself goes first. Parameters are ids, names and vectors of others: they are in no traceback.
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args={**arguments, **dict(url.query)})
-    _forget_after_fork(engine)
+    _engines.add(engine)
     return engine
 
 
-def _forget_after_fork(engine: Engine) -> None:
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forget_after_fork() -> None:
     """A forked child must not speak on its parent's connections: both would read each other's answers."""
-    reference = weakref.ref(engine)
+    for engine in _engines:
+        engine.dispose(close=False)
 
-    def forget() -> None:
-        inherited = reference()
-        if inherited is not None:
-            inherited.dispose(close=False)
 
-    os.register_at_fork(after_in_child=forget)
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def _checked_engine(engine: Engine) -> Engine:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Connection
 
 import vecstore
-from conftest import BOOK_FIELDS, book
+from killing import SECONDS, eventually, kill
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Btree,
     Collection,
@@ -32,7 +29,6 @@ from vecstore import (
 from vecstore.embedded import EmbeddedServer, start
 
 SETTINGS = {"shared_buffers": "64MB", "max_connections": "60", "max_parallel_maintenance_workers": "0"}
-SECONDS = 60
 
 ROWS = 20_000
 DIM = 48
@@ -40,43 +36,6 @@ VECTOR_FIELDS = (Field("id", DataType.INT64, primary_key=True), Field("v", DataT
 VECTORS = np.random.default_rng(1).normal(size=(ROWS, DIM)).astype(np.float32)
 # Slow to build, so that there is time to kill it.
 SLOW = Hnsw(Metric.L2, m=32, ef_construction=400)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process is dead, even if its adoptive parent has not taken notice yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def kill(folder: Path) -> None:
-    """kill -9 of the postmaster, which can start no more children then, and of every child."""
-    postmaster = int((folder / "postgresql/postmaster.pid").read_text().split()[0])
-    os.kill(postmaster, signal.SIGSTOP)
-    pids = [postmaster, *children_of(postmaster)]
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: all(map(is_gone, pids)))
 
 
 def digest(store: Store) -> dict[str, object]:
