@@ -43,9 +43,9 @@ class Ledger(threading.Thread):
 
 
 def rows_of_batches(store: Store, books: Collection) -> dict[int, int]:
-    counted = select(books.c.year, func.count()).group_by(books.c.year)
+    counted = select(books.c.year, func.count().label("rows")).group_by(books.c.year)
     with store.engine.connect() as connection:
-        return dict(connection.execute(counted).tuples().all())
+        return {row.year: row.rows for row in connection.execute(counted)}
 
 
 def test_after_random_kills_nothing_acknowledged_is_lost_and_no_batch_is_torn(tmp_path: Path, major: int) -> None:
