@@ -43,9 +43,7 @@ class Collection:
     @property
     def table(self) -> Table:
         """The collection as a SQLAlchemy Table, for statements of the caller's own."""
-        description = self.describe()
-        extension_schema = self._database.facts.extension_schema
-        return tables.entities(description.name, description.schema, extension_schema=extension_schema)
+        return tables.table_of(self.describe(), self._database.facts.extension_schema)
 
     @property
     def c(self) -> ReadOnlyColumnCollection[str, Any]:

@@ -184,10 +184,6 @@ def translating(doing: str) -> Iterator[None]:
         raise translated(exc, doing=doing) from exc
 
 
-def _lock_key(name: str) -> str:
-    return f"vecstore:{name}"
-
-
 _LOCK = text("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('vecstore:' || :name, 0))")
 
 

@@ -35,6 +35,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 from sqlalchemy.types import TypeEngine
 
+from .description import CollectionDescription
 from .naming import DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN, fitted
 from .schema import CollectionSchema, DataType, Field, Metric
 
@@ -217,6 +218,11 @@ def _default(field: Field, sequence: Sequence | None, extension_schema: str) -> 
 def id_sequence(schema_name: str, field: Field) -> Sequence:
     """The sequence that an auto_id primary key draws from."""
     return Sequence(fitted(f"{PARENT_TABLE}_{field.name}_seq"), schema=schema_name, metadata=MetaData())
+
+
+def table_of(description: CollectionDescription, extension_schema: str) -> Table:
+    """The table of a collection that is there."""
+    return entities(description.name, description.schema, extension_schema=extension_schema)
 
 
 def entities(schema_name: str, schema: CollectionSchema, *, extension_schema: str) -> Table:

@@ -206,7 +206,7 @@ def _too_long(database: Database, collection: str, batch: Batch, cause: Database
 
 
 def _table(database: Database, description: CollectionDescription) -> Table:
-    return tables.entities(description.name, description.schema, extension_schema=database.facts.extension_schema)
+    return tables.table_of(description, database.facts.extension_schema)
 
 
 def upsert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:

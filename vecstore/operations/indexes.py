@@ -89,7 +89,7 @@ def _check_rows(
     database: Database, connection: Connection, description: CollectionDescription, field: Field, spec: IndexSpec
 ) -> None:
     """Refuse rows that the index would silently leave out; warn of clusters that could not be found."""
-    table = tables.entities(description.name, description.schema, extension_schema=database.facts.extension_schema)
+    table = tables.table_of(description, database.facts.extension_schema)
     if isinstance(spec, Hnsw | IvfFlat) and spec.metric is Metric.COSINE:
         _check_directions(connection, table, description, field, database.facts.extension_schema)
     if isinstance(spec, IvfFlat):

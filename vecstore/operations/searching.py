@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -40,27 +41,32 @@ def search(database: Database, collection: str, vectors: Any, asked: Asked) -> l
         with explaining(database, collection), database.reading(f"search {collection!r}") as connection:
             request, index = _request(database, connection, collection, asked)
             queries = _wired(database, request, vectors)
-            run_exact = prepared(connection, database.facts, request.exact(), prepare=prepare)
+
+            @cache
+            def exact() -> Prepared:
+                return prepared(connection, database.facts, request.exact(), prepare=prepare)
+
             if index is None:
-                return [request.hits(run_exact({QUERY: query}), SearchPath.EXACT) for query in queries]
+                return [request.hits(exact()({QUERY: query}), SearchPath.EXACT) for query in queries]
             for setting in index_settings(index, request.limit):
                 connection.execute(setting)
             run = prepared(connection, database.facts, request.by_index(), prepare=prepare)
-            return [_by_index(request, query, run, run_exact) for query in queries]
+            return [_by_index(request, query, run, exact) for query in queries]
 
     return replanned(database, attempt)
 
 
-def _by_index(request: Request, query: WireValue, run: Prepared, run_exact: Prepared) -> Hits:
+def _by_index(request: Request, query: WireValue, run: Prepared, exact: Callable[[], Prepared]) -> Hits:
     """By the index, and where it gives fewer than `limit` rows, exactly, in the same transaction.
 
     An index can miss rows that match: its scan is bounded, and a graph may have nodes that nothing leads to. Fewer
-    rows than asked for are the only sign of it, and cost a look at all of them.
+    rows than asked for are the only sign of it, and cost a look at all of them. `exact` makes the statement when it
+    is first needed, for most searches never do.
     """
     rows = run({QUERY: query})
     if len(rows) >= request.limit:
         return request.hits(rows, SearchPath.INDEX)
-    return request.hits(run_exact({QUERY: query}), SearchPath.INDEX_THEN_EXACT)
+    return request.hits(exact()({QUERY: query}), SearchPath.INDEX_THEN_EXACT)
 
 
 def _request(
@@ -68,7 +74,7 @@ def _request(
 ) -> tuple[Request, IndexDescription | None]:
     description = catalog.describe(connection, collection)
     extension_schema = database.facts.extension_schema
-    table = tables.entities(description.name, description.schema, extension_schema=extension_schema)
+    table = tables.table_of(description, extension_schema)
     field = description.schema.vector_field(asked.field)
     metric = metric_of(description, field, asked.metric)
     request = Request(

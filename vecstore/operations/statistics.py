@@ -80,9 +80,7 @@ def _measured(connection: Connection, description: CollectionDescription, extens
     parameters = {"oid": description.oid}
     leaf_bytes = {row.relname: row.bytes for row in connection.execute(_LEAF_BYTES, parameters)}
     index_bytes = {row.relname: row.bytes for row in connection.execute(_INDEX_BYTES, parameters)}
-    rows = _rows_by_leaf(
-        connection, tables.entities(description.name, description.schema, extension_schema=extension_schema)
-    )
+    rows = _rows_by_leaf(connection, tables.table_of(description, extension_schema))
     return CollectionStats(
         rows=sum(rows.values()),
         bytes=sum(leaf_bytes.values()),
