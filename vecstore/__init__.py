@@ -10,12 +10,12 @@ from .collection import Collection, Index, Partition
 from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .filters import FilterError
+from .hits import Hit, Hits, SearchPath
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
-from .search import Hit, Hits, SearchPath
 from .store import Store, connect
 
 __version__ = "0.1.0"

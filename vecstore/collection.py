@@ -9,16 +9,17 @@ from sqlalchemy import ColumnElement, Table
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from . import catalog, tables
+from .asking import Asked
 from .conditions import Selection
 from .database import Database
 from .description import CollectionDescription, IndexDescription, IndexState
+from .hits import Hits
 from .operations import collections, entities, indexes, partitions, searching, statistics
 from .operations.entities import DeleteResult, InsertResult
-from .operations.searching import Asked
+from .operations.searching import Query
 from .operations.statistics import CollectionStats
 from .projection import Record
 from .schema import IndexSpec, Metric
-from .search import Hits
 
 
 class Collection:
@@ -216,32 +217,68 @@ class Collection:
 
     def search(
         self,
-        vectors: Any,
+        vectors: Any = None,
         limit: int = 10,
         *,
+        ids: Any = None,
         field: str | None = None,
-        metric: Metric | str | None = None,
         filter: str | None = None,  # noqa: A002 - Milvus's word
         filter_params: Mapping[str, Any] | None = None,
         where: ColumnElement[bool] | None = None,
         partition_names: Sequence[str] | None = None,
         output_fields: Sequence[str] | None = None,
+        offset: int = 0,
+        metric: Metric | str | None = None,
+        ef: int | None = None,
+        probes: int | None = None,
+        exact: bool | None = None,
+        radius: float | None = None,
+        range_filter: float | None = None,
+        group_by: str | None = None,
+        group_size: int = 1,
+        strict_group_size: bool = False,
+        order_by: str | Sequence[str] | None = None,
     ) -> list[Hits]:
         """Find the entities nearest to each vector: one Hits a query vector, nearest first.
 
         vectors        one vector, or several as (n, dim)
-        limit          1 to 16,384; as many rows come back, unless fewer match
+        limit          1 to 16,384, offset included; as many rows come back, unless fewer match
+        ids            instead of vectors: take those of the entities of these keys, which find themselves, too
         field          the vector field; may be left out where there is one
-        metric         the index's where it is left out; without an index COSINE (HAMMING, IP for binary, sparse)
         filter, where  which entities may be found, as for delete()
         output_fields  names, dynamic keys, or "*"; none where it is left out
+        offset         nearest rows to pass over; search_iterator() is for going far
+        metric         the index's where it is left out; without an index COSINE (HAMMING, IP for binary, sparse)
+        ef, probes     how far an Hnsw (1 to 1,000; 100) or an IvfFlat index (the root of its lists) looks
+        exact          True: compare every matching row; False: only ask the index, and take what it gives
+        radius, range_filter  only scores from range_filter, included, to radius, excluded: Milvus's range search
+        group_by       a scalar field: the nearest `group_size` of each value, limit and offset counting values.
+                       strict_group_size: no group smaller than that, unless no more of it match
+        order_by       "year" or "year:desc", or several: how the rows found are ordered, instead of nearest first
 
-        Scores are Milvus's: squared L2, HAMMING and JACCARD ascending, IP and COSINE similarity descending.
-        Raises InvalidData for a vector that does not fit, InvalidArgument, FieldNotFound, PartitionNotFound.
+        Without `exact` the way is chosen by how many rows are expected to match, and an index that comes back short is
+        followed by the exact search: `Hits.path` tells. Scores are Milvus's: squared L2, HAMMING and JACCARD ascending,
+        IP and COSINE similarity descending. Raises InvalidData for a vector that does not fit, InvalidArgument,
+        FilterError, FieldNotFound, PartitionNotFound, IndexNotFound for exact=False without an index.
         """
-        selection = Selection(partition_names, where, filter, filter_params)
-        asked = Asked(limit, field, metric, selection, output_fields)
-        return searching.search(self._database, self.name, vectors, asked)
+        asked = Asked(
+            Selection(partition_names, where, filter, filter_params),
+            limit=limit,
+            offset=offset,
+            field=field,
+            metric=metric,
+            output_fields=output_fields,
+            ef=ef,
+            probes=probes,
+            exact=exact,
+            radius=radius,
+            range_filter=range_filter,
+            group_by=group_by,
+            group_size=group_size,
+            strict_group_size=strict_group_size,
+            order_by=order_by,
+        )
+        return searching.search(self._database, self.name, Query(vectors, ids), asked)
 
 
 class Partition:
@@ -276,7 +313,7 @@ class Partition:
     ) -> DeleteResult:
         return self.collection.delete(filter, ids=ids, where=where, partition_names=[self.name])
 
-    def search(self, vectors: Any, limit: int = 10, **options: Any) -> list[Hits]:
+    def search(self, vectors: Any = None, limit: int = 10, **options: Any) -> list[Hits]:
         """Search this partition alone; options are those of Collection.search(), partition_names aside."""
         return self.collection.search(vectors, limit, partition_names=[self.name], **options)
 

@@ -32,6 +32,7 @@ from .errors import (
     translated,
 )
 from .naming import can_be_looked_up
+from .recent import Recent
 
 T = TypeVar("T")
 
@@ -54,6 +55,9 @@ _LONGEST_PAUSE = 1.0
 # the whole transaction.
 _UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"})
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
+
+# Seconds. Where rows come and go faster, searches choose between index and exact a moment late.
+_ESTIMATES_HOLD = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -200,6 +204,7 @@ class Database:
     """A database, and how transactions on it are run.
 
     keepalive  what must live as long as somebody uses the database: an embedded server
+    estimates  of how many rows match, which need not be asked for by each search
     """
 
     engine: Engine
@@ -207,6 +212,7 @@ class Database:
     connection: Connection | None = None
     keepalive: object = None
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
+    estimates: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
 
     @cached_property
     def facts(self) -> ServerFacts:
@@ -224,7 +230,7 @@ class Database:
 
     def bound_to(self, connection: Connection) -> Database:
         """The same database inside a transaction that the caller owns."""
-        bound = Database(self.engine, self.settings, connection, self.keepalive)
+        bound = Database(self.engine, self.settings, connection, self.keepalive, estimates=self.estimates)
         if "facts" in self.__dict__:
             bound.__dict__["facts"] = self.facts
         return bound

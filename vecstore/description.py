@@ -43,6 +43,7 @@ class IndexDescription:
     field: str
     spec: IndexSpec | OtherIndex
     state: IndexState
+    half_precision: bool = False
 
     @property
     def metric(self) -> Metric | None:

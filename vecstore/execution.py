@@ -15,7 +15,9 @@ from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper, Loader, PyFormat
 from sqlalchemy import Connection
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement, Executable
 
 from .database import ServerFacts
 from .errors import InvalidArgument
@@ -135,3 +137,24 @@ def prepared(
 def fetch(connection: Connection, facts: ServerFacts, statement: ClauseElement, *, prepare: bool | None = None) -> Rows:
     """The rows of a statement."""
     return prepared(connection, facts, statement, prepare=prepare)({})
+
+
+class Explained(Executable, ClauseElement):
+    """EXPLAIN of a statement: the plan that PostgreSQL has for it and its parameters."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self.statement = statement
+
+
+@compiles(Explained)
+def _render_explained(element: Explained, compiler: SQLCompiler, **options: Any) -> str:
+    return " ".join(["EXPLAIN (FORMAT JSON)", compiler.process(element.statement, **options)])
+
+
+def plan_of(connection: Connection, facts: ServerFacts, statement: ClauseElement) -> Mapping[str, Any]:
+    """The plan of a statement, which is not run."""
+    rows = fetch(connection, facts, Explained(statement), prepare=False)
+    plan: Mapping[str, Any] = rows[0][0][0]["Plan"]
+    return plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,7 +54,7 @@ def _loader(field: Field) -> Callable[[Any], Any] | None:
     return decoder(field) if field.data_type.is_vector else None
 
 
-def projection(schema: CollectionSchema, output_fields: Sequence[str] | None) -> Projection:
+def projection(schema: CollectionSchema, output_fields: Iterable[str] | None) -> Projection:
     """What `output_fields` asks for: names of fields, keys of the dynamic field, "*" for everything.
 
     None asks for nothing. Raises FieldNotFound for a name that is neither.

@@ -1,96 +1,50 @@
-"""A vector search as statements, and its results. Pure.
+"""A vector search as statements. Pure.
 
 Two forms. By the index: a materialised query fetches the candidates, an outer one puts them in order, for the
-index's relaxed iteration hands them out nearly sorted. Exact: the distance as an expression that no vector index
-can serve, so that every matching row is looked at.
+index's relaxed iteration hands them out nearly sorted. Exact: a subquery that nothing can be pushed into, so that no
+vector index can serve it and every matching row is looked at. Both give the same columns.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
-from typing import Any, overload
+from functools import cached_property, partial
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Float, Select, Table, bindparam, case, literal, null, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    over,
+    select,
+)
 from sqlalchemy.types import NullType
 
-from .ddl import Statement, set_local
 from .description import CollectionDescription, IndexDescription, IndexState
 from .errors import InvalidArgument
-from .projection import Projection, Record
-from .schema import Field, Hnsw, Metric, metrics_of
-from .tables import OPERATORS, qualified_operator
+from .hits import Hit, Hits, SearchPath
+from .naming import PARTITION_COLUMN
+from .ordering import Order
+from .projection import Projection
+from .schema import Field, Metric, metrics_of
+from .scores import SCORES, ScoreRange
+from .tables import OPERATORS, half_precision, qualified_operator
 
-MAX_LIMIT = 16_384
-_MAX_EF_SEARCH = 1_000
-_DEFAULT_EF_SEARCH = 100  # measured: recall .989 at ef 100, .973 at pgvector's default of 40, for 1.7 times its cost
-
-
-class SearchPath(StrEnum):
-    """How an answer was found."""
-
-    INDEX = "index"
-    EXACT = "exact"
-    INDEX_THEN_EXACT = "index+exact"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """An entity found: its primary key, its score by the metric, and the fields asked for."""
-
-    id: int | str
-    distance: float
-    fields: Record
-
-
-class Hits(Sequence[Hit]):
-    """What one query vector found, nearest first; equal distances in the order of the primary key."""
-
-    def __init__(self, hits: Sequence[Hit], path: SearchPath) -> None:
-        self._hits = tuple(hits)
-        self.path = path
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> Hits: ...
-    def __getitem__(self, index: int | slice) -> Hit | Hits:
-        return Hits(self._hits[index], self.path) if isinstance(index, slice) else self._hits[index]
-
-    def __len__(self) -> int:
-        return len(self._hits)
-
-    def __iter__(self) -> Iterator[Hit]:
-        return iter(self._hits)
-
-    @cached_property
-    def ids(self) -> NDArray[Any]:
-        """The primary keys: int64, or object for VARCHAR."""
-        keys = [hit.id for hit in self._hits]
-        return np.array(keys, dtype=object if any(isinstance(key, str) for key in keys) else np.int64)
-
-    @cached_property
-    def distances(self) -> NDArray[np.float64]:
-        return np.array([hit.distance for hit in self._hits], dtype=np.float64)
-
-    def to_dicts(self) -> list[Record]:
-        """Each hit as a dict: its fields, then id and distance, which a field of that name gives way to."""
-        return [{**hit.fields, "id": hit.id, "distance": hit.distance} for hit in self._hits]
-
-    def __repr__(self) -> str:
-        nearest = f", nearest id={self._hits[0].id!r} distance={self._hits[0].distance:.4g}" if self._hits else ""
-        return f"<Hits {len(self._hits)}{nearest}, by {self.path}>"
-
-
-def check_limit(limit: object) -> int:
-    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
-        raise InvalidArgument(f"limit must be an int from 1 to {MAX_LIMIT:,}, got {limit!r}")
-    return limit
+MAX_CANDIDATES = 16_384
+_SPARE = 4
 
 
 def metric_of(description: CollectionDescription, field: Field, metric: Metric | str | None) -> Metric:
@@ -121,36 +75,49 @@ def usable_index(description: CollectionDescription, field: Field, metric: Metri
     )
 
 
-def index_settings(index: IndexDescription, limit: int) -> Iterator[Statement]:
-    """What the index needs so that it goes on until `limit` rows match, for this transaction."""
-    if isinstance(index.spec, Hnsw):
-        yield set_local("hnsw.ef_search", min(_MAX_EF_SEARCH, max(_DEFAULT_EF_SEARCH, limit)))
-        yield set_local("hnsw.iterative_scan", "relaxed_order")
-    else:
-        lists = getattr(index.spec, "lists", 1)
-        yield set_local("ivfflat.probes", max(1, round(lists**0.5)))
-        yield set_local("ivfflat.iterative_scan", "relaxed_order")
-
-
 QUERY = "vecstore_query"
 
 # No field can have these names.
-_ID, _DISTANCE, _VECTOR = "vecstore.id", "vecstore.distance", "vecstore.vector"
+_ID, _DISTANCE, _VECTOR, _PLACE, _GROUP = (
+    f"vecstore.{name}" for name in ("id", "distance", "vector", "place", "group")
+)
+_ORDER = "vecstore.order"
 
 _DOUBTFUL = tuple(literal(distance, literal_execute=True) for distance in (0.0, 1.0, 2.0))
+_NAN = literal(math.nan, Float())
 
 
-def _distance(table: Table, field: Field, metric: Metric, extension_schema: str) -> ColumnElement[float]:
-    operator = qualified_operator(OPERATORS[metric], extension_schema)
-    compared: ColumnElement[float] = table.c[field.name].op(operator, return_type=Float())(
-        bindparam(QUERY, value=None, type_=NullType())
-    )
-    return compared
+def _number(value: int) -> ColumnElement[int]:
+    # Written into the text: a plan for any limit would be a plan for none.
+    return literal(value, literal_execute=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """The best `size` entities of each value of a field; strict: an index must fill each group, or it is not asked."""
+
+    field: Field
+    size: int
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of an iterator ended, and how many entities came before: the next page begins after it."""
+
+    count: int
+    distance: float
+    key: int | str
+    place: Any
 
 
 @dataclass(frozen=True)
 class Request:
-    """A search of one field, the query vector still to be bound."""
+    """A search of one field, the query vector still to be bound.
+
+    limit, offset  in rows, or in groups where there is a grouping
+    after          only what comes after this position
+    """
 
     table: Table
     field: Field
@@ -160,80 +127,163 @@ class Request:
     projection: Projection
     conditions: tuple[ColumnElement[bool], ...]
     extension_schema: str
+    offset: int = 0
+    scores: ScoreRange | None = None
+    grouping: Grouping | None = None
+    order_by: tuple[Order, ...] = ()
+    after: Position | None = None
 
-    def _matching(self, distance: ColumnElement[float]) -> Select[Any]:
-        statement = select(
-            self.table.c[self.key].label(_ID), distance.label(_DISTANCE), *self.projection.columns(self.table)
-        )
+    def candidates(self, *, halved: bool) -> int:
+        """Rows that an index is asked for: more than are needed where its order or their groups decide among them."""
+        needed = (self.limit + self.offset) * (1 if self.grouping is None else self.grouping.size)
+        return min(MAX_CANDIDATES, _SPARE * needed + _SPARE if halved or self.grouping is not None else needed)
+
+    @property
+    def passed_over(self) -> int:
+        """Rows near the query that are left out for their distance, as far as it is known."""
+        return 0 if self.after is None else self.after.count
+
+    @property
+    def is_filtered(self) -> bool:
+        near_end = self.scores is not None and self.scores.range_filter is not None
+        return bool(self.conditions) or self.after is not None or near_end
+
+    @cached_property
+    def _place(self) -> Column[Any]:
+        """What tells entities of one key apart, which two partitions may hold."""
+        if PARTITION_COLUMN in self.table.c:
+            return self.table.c[PARTITION_COLUMN]
+        return next(column for column in self.table.primary_key if column.key != self.key)
+
+    def _distance(self, vector: ColumnElement[Any], query: ColumnElement[Any]) -> ColumnElement[float]:
+        operator = qualified_operator(OPERATORS[self.metric], self.extension_schema)
+        compared: ColumnElement[float] = vector.op(operator, return_type=Float())(query)
+        return compared
+
+    @property
+    def _query(self) -> ColumnElement[Any]:
+        return bindparam(QUERY, value=None, type_=NullType())
+
+    def _matching(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        hidden = [self._place.label(_PLACE)]
+        if self.grouping is not None:
+            hidden.append(self.table.c[self.grouping.field.name].label(_GROUP))
+        hidden += [self.table.c[order.field.name].label(f"{_ORDER}{n}") for n, order in enumerate(self.order_by)]
+        statement = select(self.table.c[self.key].label(_ID), *columns, *hidden, *self.projection.columns(self.table))
         if self.field.nullable:
             statement = statement.where(self.table.c[self.field.name] != null())
         return statement.where(*self.conditions)
 
-    def _limit(self) -> ColumnElement[int]:
-        # Written into the text: a plan for any limit would be a plan for none.
-        return literal(self.limit, literal_execute=True)
-
-    def by_index(self) -> Select[Any]:
-        """Candidates in the index's order, then sorted."""
-        distance = _distance(self.table, self.field, self.metric, self.extension_schema)
-        found = self._matching(distance).order_by(distance).limit(self._limit()).cte("found")
-        found = found.prefix_with("MATERIALIZED")
-        return select(found).order_by(found.c[_DISTANCE], found.c[_ID])
+    def by_index(self, *, halved: bool) -> Select[Any]:
+        """Candidates in the index's order, then sorted; halved: by an index of half precision, in its order first."""
+        vector = self.table.c[self.field.name]
+        distance = self._distance(vector, self._query)
+        nearness = distance
+        if halved:
+            rough = [half_precision(side, self.field, self.extension_schema) for side in (vector, self._query)]
+            nearness = self._distance(*rough)
+        bounds = self._bounds(distance, self.table.c[self.key], self._place)
+        found = self._matching(distance.label(_DISTANCE)).where(*bounds)
+        found = found.order_by(nearness).limit(_number(self.candidates(halved=halved)))
+        return self._ordered(found.cte("found").prefix_with("MATERIALIZED"))
 
     def exact(self) -> Select[Any]:
-        """Every matching row compared: an expression on top of the distance keeps any vector index out."""
-        distance = _distance(self.table, self.field, self.metric, self.extension_schema)
-        if self.metric is Metric.COSINE:
-            return self._exact_by_direction(distance)
-        distance = distance + literal(0, literal_execute=True)
-        return self._matching(distance).order_by(distance, self.table.c[self.key]).limit(self._limit())
+        """Every matching row compared.
 
-    def _exact_by_direction(self, distance: ColumnElement[float]) -> Select[Any]:
-        """Every matching row that has a direction, which a zero vector has not.
-
-        pgvector divides by the norms in single precision: for a zero vector it answers NaN, for one that is nearly
-        zero a distance of 0 or 2, the ends of its range, and for a huge one 1. Only such an answer is asked again, of
-        the vector and itself: 0 of any other vector, NaN of these, which sorts last.
+        A zero vector has no direction: by COSINE it is never found. pgvector divides by the norms in single precision:
+        for a zero vector it answers NaN, for one that is nearly zero a distance of 0 or 2, the ends of its range, and
+        for a huge one 1. Only such an answer is asked again, of the vector and itself: 0 of any other vector, NaN of
+        these.
         """
-        compared = self._matching(distance).add_columns(self.table.c[self.field.name].label(_VECTOR))
-        # OFFSET 0 keeps the distance from being computed anew in each place that names it.
-        row = compared.offset(literal(0, literal_execute=True)).subquery("compared")
-        operator = qualified_operator(OPERATORS[Metric.COSINE], self.extension_schema)
-        of_itself: ColumnElement[float] = row.c[_VECTOR].op(operator, return_type=Float())(row.c[_VECTOR])
-        found = row.c[_DISTANCE]
-        certain = case((found.in_(_DOUBTFUL), found + of_itself), else_=found)
-        columns = [column for column in row.c if column.key not in {_ID, _DISTANCE, _VECTOR}]
-        ordered = select(row.c[_ID], certain.label(_DISTANCE), *columns)
-        return ordered.order_by(certain, row.c[_ID]).limit(self._limit())
+        vector = self.table.c[self.field.name]
+        columns = [self._distance(vector, self._query).label(_DISTANCE)]
+        if self.metric is Metric.COSINE:
+            columns.append(vector.label(_VECTOR))
+        # OFFSET 0 keeps the distance from being computed anew in each place that names it, and the index out.
+        row = self._matching(*columns).offset(_number(0)).subquery("compared")
+        distance: ColumnElement[float] = row.c[_DISTANCE]
+        if self.metric is Metric.COSINE:
+            of_itself = self._distance(row.c[_VECTOR], row.c[_VECTOR])
+            distance = case((distance.in_(_DOUBTFUL), distance + of_itself), else_=distance)
+        others = [column for column in row.c if column.key not in {_ID, _DISTANCE, _VECTOR}]
+        bounds = self._bounds(distance, row.c[_ID], row.c[_PLACE])
+        if self.metric is Metric.COSINE:
+            bounds.append(distance != _NAN)
+        found = select(row.c[_ID], distance.label(_DISTANCE), *others).where(*bounds)
+        return self._ordered(found.subquery("found"))
+
+    def _bounds(
+        self, distance: ColumnElement[float], key: ColumnElement[Any], place: ColumnElement[Any]
+    ) -> list[ColumnElement[bool]]:
+        """What is asked of the distance itself."""
+        near = None if self.scores is None else self.scores.not_too_near(distance)
+        bounds = [] if near is None else [near]
+        if self.after is not None:
+            at = literal(self.after.distance, Float())
+            after_key = literal(self.after.key, key.type)
+            after_place = literal(self.after.place, place.type)
+            same_key = and_(key == after_key, place > after_place)
+            bounds.append(or_(distance > at, and_(distance == at, or_(key > after_key, same_key))))
+        return bounds
+
+    def _ordered(self, found: FromClause) -> Select[Any]:
+        """The page of what was found, nearest first, or in the order asked for."""
+        page = self._page(found) if self.grouping is None else self._page_of_groups(found, self.grouping)
+        if not self.order_by:
+            return page
+        row = page.subquery("page")
+        orders = [order.by(row.c[f"{_ORDER}{n}"]) for n, order in enumerate(self.order_by)]
+        return select(*row.c).order_by(*orders, row.c[_DISTANCE], row.c[_ID])
+
+    def _page(self, found: FromClause) -> Select[Any]:
+        statement = select(*found.c).order_by(found.c[_DISTANCE], found.c[_ID], found.c[_PLACE])
+        return statement.limit(_number(self.limit)).offset(_number(self.offset))
+
+    def _page_of_groups(self, found: FromClause, grouping: Grouping) -> Select[Any]:
+        """The groups in the order of their nearest entity, and of each the nearest entities."""
+        nearest_first = (found.c[_DISTANCE], found.c[_ID], found.c[_PLACE])
+        over_group = partial(over, partition_by=found.c[_GROUP], order_by=nearest_first)
+        rank = over_group(func.row_number()).label("vecstore.rank")
+        heads = [
+            over_group(func.first_value(column)).label(f"vecstore.head{n}") for n, column in enumerate(nearest_first)
+        ]
+        ranked = select(*found.c, rank, *heads).subquery("ranked")
+        number = func.dense_rank().over(order_by=[ranked.c[head.name] for head in heads]).label(_GROUP)
+        columns = [number if column.key == _GROUP else ranked.c[column.key] for column in found.c]
+        numbered = select(*columns).where(ranked.c["vecstore.rank"] <= _number(grouping.size)).subquery("numbered")
+        on_page = numbered.c[_GROUP].between(_number(self.offset + 1), _number(self.offset + self.limit))
+        statement = select(*numbered.c).where(on_page)
+        return statement.order_by(numbered.c[_DISTANCE], numbered.c[_ID], numbered.c[_PLACE])
+
+    # Rows of both forms: key, distance, place, the group's number, what is ordered by, then the projection's columns.
+
+    def is_whole(self, rows: Sequence[Sequence[Any]]) -> bool:
+        """Whether an index gave all that there can be: the page is full, or its last rows are beyond the range."""
+        if self.grouping is None:
+            full = len(rows) >= self.limit
+        else:
+            sizes = Counter(row[3] for row in rows)
+            full = len(sizes) >= self.limit
+            full &= not self.grouping.strict or min(sizes.values()) == self.grouping.size
+        return full or any(self._is_beyond(row[1]) for row in rows)
+
+    def _is_beyond(self, distance: float) -> bool:
+        return self.scores is not None and not self.scores.holds(SCORES[self.metric](distance))
 
     def hits(self, rows: Sequence[Sequence[Any]], path: SearchPath) -> Hits:
-        """Rows of either form as hits. A zero vector has no direction: under COSINE it is never found."""
+        """Rows of either form as hits; those without a distance, and those beyond the range, are none."""
         score = SCORES[self.metric]
         record = self.projection.record
-        return Hits([Hit(row[0], score(row[1]), record(row[2:])) for row in rows if not math.isnan(row[1])], path)
+        first = 3 + (self.grouping is not None) + len(self.order_by)
+        return Hits(
+            [
+                Hit(row[0], score(row[1]), record(row[first:]))
+                for row in rows
+                if not math.isnan(row[1]) and not self._is_beyond(row[1])
+            ],
+            path,
+        )
 
-
-def _squared(distance: float) -> float:
-    return distance * distance
-
-
-def _negated(distance: float) -> float:
-    return -distance
-
-
-def _similarity(distance: float) -> float:
-    return 1.0 - distance
-
-
-def _itself(distance: float) -> float:
-    return distance
-
-
-# pgvector's operators order ascending; Milvus's scores are these.
-SCORES: Mapping[Metric, Any] = {
-    Metric.L2: _squared,
-    Metric.IP: _negated,
-    Metric.COSINE: _similarity,
-    Metric.HAMMING: _itself,
-    Metric.JACCARD: _itself,
-}
+    def position(self, row: Sequence[Any], count: int) -> Position:
+        """Where a page that ends with this row ends."""
+        return Position(count, row[1], row[0], row[2])

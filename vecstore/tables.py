@@ -192,6 +192,12 @@ def column_type(field: Field, extension_schema: str) -> TypeEngine[Any]:
     return _SCALAR_TYPES[field.data_type]
 
 
+def half_precision(column: ColumnElement[Any], field: Field, extension_schema: str) -> ColumnElement[Any]:
+    """A vector in half precision: what an index on more than 2,000 dimensions is made of."""
+    assert field.dim is not None  # noqa: S101 - Field has checked it
+    return cast(column, QualifiedHalfvec(field.dim, extension_schema))
+
+
 def _checks(field: Field) -> list[CheckConstraint]:
     """The constraints that keep plain SQL to the field's declaration, too."""
     column: ColumnElement[Any] = Column(field.name)

@@ -406,7 +406,6 @@ def test_a_deletion_of_nothing_in_particular_is_refused(own_store, everything):
 QUERY_FAULTS = [(what, value) for what, value in DENSE_FAULTS if what not in {"two-dimensional array", "generator"}]
 QUERY_FAULTS = [(what, value) for what, value in QUERY_FAULTS if what != "two-dimensional"]
 QUERY_FAULTS += [
-    ("nothing", None),
     ("three-dimensional", [[[1, 2, SECRET]]]),
     ("three-dimensional array", np.ones((1, 1, 3))),
     ("no vectors", np.empty((0, 3))),

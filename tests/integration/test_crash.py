@@ -216,7 +216,7 @@ def test_what_was_not_committed_never_happened(crashed, name):
         assert digest(store) == crashed.before[name]
         assert store.doctor() == ()
         books = store.collection("books")
-        (hits,) = books.search(book(250)["embedding"], limit=3)
+        (hits,) = books.search(book(250)["embedding"], limit=3, exact=False)
         assert (hits[0].id, hits.path) == (250, SearchPath.INDEX)
         # And it can be done now.
         UNCOMMITTED[name](store)
@@ -255,7 +255,7 @@ def test_an_insert_that_was_under_way_left_no_row(crashed):
         assert [index.state for index in vectors.indexes] == [IndexState.READY]
         assert len(vectors.search(VECTORS[0])[0]) == 0
         vectors.insert({"id": np.arange(100), "v": VECTORS[:100]})
-        assert vectors.search(VECTORS[7], limit=1)[0].ids.tolist() == [7]
+        assert vectors.search(VECTORS[7], limit=1, exact=False)[0].ids.tolist() == [7]
 
 
 def test_an_index_build_that_was_under_way_left_no_index_and_search_is_exact(crashed):
@@ -267,7 +267,7 @@ def test_an_index_build_that_was_under_way_left_no_index_and_search_is_exact(cra
         assert_exact(vectors)
         vectors.delete(where=vectors.c.id >= 500)
         vectors.create_index("v", Hnsw(Metric.L2))
-        (hits,) = vectors.search(VECTORS[7], limit=1)
+        (hits,) = vectors.search(VECTORS[7], limit=1, exact=False)
         assert (hits.ids.tolist(), hits.path) == ([7], SearchPath.INDEX)
 
 
@@ -298,5 +298,5 @@ def test_an_online_build_that_was_under_way_is_reported_cleared_away_and_done_ag
         vectors.delete(where=vectors.c.id >= 500)
         vectors.create_index("v", Hnsw(Metric.L2), name="by_v", online=True)
         assert vectors.index("by_v").state is IndexState.READY
-        (hits,) = vectors.search(VECTORS[7], limit=1)
+        (hits,) = vectors.search(VECTORS[7], limit=1, exact=False)
         assert (hits.ids.tolist(), hits.path) == ([7], SearchPath.INDEX)

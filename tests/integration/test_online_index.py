@@ -86,7 +86,7 @@ def test_inserts_complete_while_the_index_is_being_built(store: Store) -> None:
         index = building.result()
     assert amid > 0
     assert index.state == "ready"
-    found = books.search(vectors[0], limit=2)[0]
+    found = books.search(vectors[0], limit=2, exact=False)[0]
     assert (found.path, sorted(found.ids)) == ("index", [0, 10_000])
     assert books.count() == 5_000 + len(inserted)
     assert store.doctor() == ()
@@ -98,7 +98,7 @@ def test_the_index_is_in_all_partitions_and_those_to_come(store: Store, shelved:
     assert index.state == "ready"
     leaves = scalar(store, f"SELECT count(*) FROM pg_inherits WHERE inhparent = 'books.{index.name}'::regclass")  # noqa: S608
     assert leaves == 3
-    assert shelved.search([1, 2, 3, 4], limit=60)[0].path == "index"
+    assert shelved.search([1, 2, 3, 4], limit=60, exact=False)[0].path == "index"
 
 
 def test_a_partition_made_by_hand_is_in_the_index_too(store: Store, shelved: Collection) -> None:
@@ -218,7 +218,7 @@ def test_the_same_call_again_finishes_what_a_killed_client_left(
     index = interrupted.create_index("embedding", Hnsw(), name=name, online=True)
     assert (index.name, index.state) == ("embedding_idx", "ready")
     assert store.doctor() == ()
-    assert interrupted.search([1, 2, 3, 4])[0].path == "index"
+    assert interrupted.search([1, 2, 3, 4], exact=False)[0].path == "index"
     index.drop()
     assert not [name for name in relations(store) if name.startswith("embedding_idx")]
 

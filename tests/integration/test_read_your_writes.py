@@ -24,7 +24,7 @@ def vectors_of(count: int, seed: int) -> np.ndarray:
 
 def nearest(collection: Collection, *vectors: np.ndarray) -> list[int]:
     """The key nearest to each vector, by the index."""
-    answers = collection.search(vectors, limit=1)
+    answers = collection.search(vectors, limit=1, exact=False)
     assert all(hits.path is SearchPath.INDEX for hits in answers)
     return [hits[0].id for hits in answers]
 

@@ -1,0 +1,79 @@
+"""What a caller asks of a search, checked as far as it can be before anything is sent. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .conditions import Selection
+from .errors import InvalidArgument
+from .schema import Metric
+
+MAX_LIMIT = 16_384
+MAX_EF = 1_000
+MAX_PROBES = 32_768
+
+
+def check_limit(limit: object, *, name: str = "limit") -> int:
+    if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+        raise InvalidArgument(f"{name} must be an int from 1 to {MAX_LIMIT:,}, got {limit!r}")
+    return limit
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of a search; `None` leaves the choice to the collection. Raises InvalidArgument."""
+
+    selection: Selection
+    limit: int = 10
+    offset: int = 0
+    field: str | None = None
+    metric: Metric | str | None = None
+    output_fields: Iterable[str] | None = None
+    ef: int | None = None
+    probes: int | None = None
+    exact: bool | None = None
+    radius: float | None = None
+    range_filter: float | None = None
+    group_by: str | None = None
+    group_size: int = 1
+    strict_group_size: bool = False
+    order_by: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.output_fields, Iterator):  # it may be read more than once
+            object.__setattr__(self, "output_fields", list(self.output_fields))
+        check_limit(self.limit)
+        check_limit(self.group_size, name="group_size")
+        if type(self.offset) is not int or not 0 <= self.offset <= MAX_LIMIT - self.limit:
+            raise InvalidArgument(
+                f"offset must be an int from 0, and with limit={self.limit:,} at most {MAX_LIMIT - self.limit:,}, "
+                f"got {self.offset!r}; search_iterator() goes on from there"
+            )
+        _check_int("ef", self.ef, MAX_EF)
+        _check_int("probes", self.probes, MAX_PROBES)
+        for name in ("radius", "range_filter"):
+            _check_number(name, getattr(self, name))
+        _check_truth("exact", self.exact, "True, False or None")
+        _check_truth("strict_group_size", self.strict_group_size, "True or False")
+        if self.group_by is None and (self.group_size, self.strict_group_size) != (1, False):
+            raise InvalidArgument("group_size and strict_group_size belong to group_by='<field>'")
+
+
+def _check_truth(name: str, value: object, expected: str) -> None:
+    if not isinstance(value, bool | None) or str(value) not in expected:
+        raise InvalidArgument(f"{name} must be {expected}, got {value!r}")
+
+
+def _check_int(name: str, value: object, most: int) -> None:
+    if value is not None and (type(value) is not int or not 1 <= value <= most):
+        raise InvalidArgument(f"{name} must be an int from 1 to {most:,}, got {value!r}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidArgument(f"{name} must be a finite number, got {value!r}")

@@ -1,0 +1,59 @@
+"""How many rows match a search's conditions, as the planner expects: it is asked without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, literal_column, select
+
+from ..conditions import Selection
+from ..description import CollectionDescription
+from ..execution import plan_of
+from ..planning import Estimate
+from ..search import Request
+from .opening import Opened
+
+
+def estimate(collection: Opened, request: Request, selection: Selection) -> Estimate:
+    """The estimate for a request of this selection, remembered for some seconds: it decides the way, not the answer."""
+
+    def plan(conditions: Sequence[ColumnElement[bool]]) -> Mapping[str, Any]:
+        return plan_of(collection.connection, collection.facts, _rows(request.table, conditions))
+
+    def find() -> Estimate:
+        matching = plan(request.conditions)
+        searched = Selection(selection.partition_names).conditions(collection.description, request.table)
+        is_filtered = len(searched) < len(request.conditions)
+        return _estimate(matching, plan(searched) if is_filtered else matching)
+
+    key = _key(collection.description, selection)
+    return find() if key is None else collection.database.estimates.get(key, find)
+
+
+def _key(description: CollectionDescription, selection: Selection) -> Hashable | None:
+    """What the estimate depends on; None for an expression of the caller's, which may be equal and not the same."""
+    if selection.where is not None:
+        return None
+    names = None if selection.partition_names is None else tuple(selection.partition_names)
+    return (description.oid, description.leaves, names, selection.filter, repr(selection.filter_params))
+
+
+def _rows(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    return select(literal_column("1")).select_from(table).where(*conditions)
+
+
+def _estimate(matching: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Estimate:
+    scans = [node for node in _nodes(matching) if "Relation Name" in node]
+    return Estimate(
+        matching=int(matching["Plan Rows"]),
+        rows=int(everywhere["Plan Rows"]),
+        leaves=len({node["Relation Name"] for node in scans}),
+        sequential=any(node["Node Type"] == "Seq Scan" and "Filter" in node for node in scans),
+    )
+
+
+def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)

@@ -1,0 +1,43 @@
+"""A collection as one transaction reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.sql.expression import ClauseElement
+
+from .. import catalog, tables
+from ..database import Database, ServerFacts
+from ..description import CollectionDescription
+from ..execution import Rows, fetch
+from .explaining import explaining
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A transaction that reads, and the collection that it is about."""
+
+    database: Database
+    connection: Connection
+    description: CollectionDescription
+
+    @property
+    def facts(self) -> ServerFacts:
+        return self.database.facts
+
+    @property
+    def table(self) -> Table:
+        return tables.table_of(self.description, self.facts.extension_schema)
+
+    def fetch(self, statement: ClauseElement, *, prepare: bool | None = None) -> Rows:
+        return fetch(self.connection, self.facts, statement, prepare=prepare)
+
+
+@contextmanager
+def opened(database: Database, collection: str, doing: str) -> Iterator[Opened]:
+    """Read a collection, by its name or an alias; raises CollectionNotFound."""
+    with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
+        yield Opened(database, connection, catalog.describe(connection, collection))

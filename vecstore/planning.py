@@ -1,0 +1,158 @@
+"""Which ways to answer a search are tried, and in what order. Pure.
+
+By the index a search costs much the same however many rows there are; exactly, it costs as much as rows match. Both are
+weighed in one unit, the comparison of one row: docs/decisions/0011-index-or-exact.md has the measurements. An index
+that was told to look at `ef` candidates and gives fewer rows than asked for has none left, and says so: that is why a
+filtered search does not let it iterate. Iteration goes on to worse candidates, silently, until it has enough: where the
+filter's rows lie far from the query, recall was .48.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .asking import MAX_EF, Asked
+from .ddl import Statement, set_local
+from .description import IndexDescription
+from .schema import Hnsw, IvfFlat
+
+DEFAULT_EF = 100  # measured: recall .989 at ef 100, .973 at pgvector's default of 40, for 1.7 times its cost
+_LEAST_EF = 10
+
+# In comparisons of one row, as exact search makes them.
+_DESCENT = 700
+_CANDIDATE = 18
+_ROW_READ = 0.35  # a row that is read only to see that the filter leaves it out
+_WORTH_OF_EXACTNESS = 1.5  # an exact answer may cost this much more than an approximate one
+_WORTH_OF_A_LAST_TRY = 4
+
+_VISITED = 25  # nodes of the graph that are looked at for each candidate, with room to spare
+_SCAN_TUPLES = 20_000  # pgvector's default
+_SCAN_MEMORY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the planner expects.
+
+    matching    rows that the conditions leave
+    rows        rows in the partitions that are searched
+    leaves      tables that are searched
+    sequential  no index of the conditions' own leads to the matching rows
+    """
+
+    matching: int
+    rows: int
+    leaves: int
+    sequential: bool
+
+    @property
+    def share(self) -> float:
+        return min(1.0, max(1, self.matching) / max(1, self.rows))
+
+    @property
+    def exact_cost(self) -> float:
+        return self.matching + (_ROW_READ * self.rows if self.sequential else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class HnswScan:
+    """ef candidates of each leaf; iterate: more of them, worse ones, until enough rows match."""
+
+    ef: int
+    iterate: bool
+    wanted: int
+
+    def settings(self) -> Iterator[Statement]:
+        yield set_local("hnsw.ef_search", self.ef)
+        yield set_local("hnsw.iterative_scan", "relaxed_order" if self.iterate else "off")
+        if self.wanted > MAX_EF:
+            yield set_local("hnsw.max_scan_tuples", max(_SCAN_TUPLES, _VISITED * self.wanted))
+            yield set_local("hnsw.scan_mem_multiplier", _SCAN_MEMORY)
+
+
+@dataclass(frozen=True, slots=True)
+class IvfFlatScan:
+    """The nearest `probes` lists of each leaf, then further ones until enough rows match."""
+
+    probes: int
+
+    def settings(self) -> Iterator[Statement]:
+        yield set_local("ivfflat.probes", self.probes)
+        yield set_local("ivfflat.iterative_scan", "relaxed_order")
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Every matching row compared."""
+
+
+IndexScan = HnswScan | IvfFlatScan
+Attempt = IndexScan | Exact
+
+
+def by_index_alone(index: IndexDescription, asked: Asked, wanted: int) -> IndexScan:
+    """The best that the index does, without an exact look afterwards."""
+    if isinstance(index.spec, IvfFlat):
+        return _ivfflat_scan(index.spec, asked)
+    return HnswScan(min(MAX_EF, max(asked.ef or DEFAULT_EF, wanted)), iterate=True, wanted=wanted)
+
+
+def attempts(
+    index: IndexDescription, estimate: Estimate, asked: Asked, wanted: int, *, filtered: bool
+) -> tuple[Attempt, ...]:
+    """What to try, until one attempt gives all rows asked for; the last is exact, and gives them.
+
+    wanted    rows that must match, those skipped by an offset included
+    filtered  not every row of the searched partitions may be found
+    """
+    if isinstance(index.spec, Hnsw):
+        return tuple(_by_hnsw(estimate, asked, wanted, filtered=filtered))
+    assert isinstance(index.spec, IvfFlat)  # noqa: S101 - no other index has a metric
+    scan = _ivfflat_scan(index.spec, asked)
+    cost = estimate.rows * min(1.0, scan.probes / index.spec.lists)
+    return (Exact(),) if _is_cheap(estimate, cost) else (scan, Exact())
+
+
+def _ivfflat_scan(spec: IvfFlat, asked: Asked) -> IvfFlatScan:
+    return IvfFlatScan(asked.probes or max(1, round(spec.lists**0.5)))
+
+
+def _is_cheap(estimate: Estimate, index_cost: float) -> bool:
+    return estimate.exact_cost <= _WORTH_OF_EXACTNESS * index_cost
+
+
+def _by_hnsw(estimate: Estimate, asked: Asked, wanted: int, *, filtered: bool) -> Iterator[Attempt]:
+    needed = max(asked.ef or DEFAULT_EF, _candidates(wanted, estimate.share) if filtered else wanted)
+    if estimate.leaves > 1:
+        # Each leaf has its share of the nearest rows, or nearly: it needs fewer candidates than one index would, and
+        # iterates where it has more than its share.
+        each = asked.ef or max(_LEAST_EF, math.ceil(needed / math.sqrt(estimate.leaves)))
+        if not _is_cheap(estimate, _hnsw_cost(estimate.leaves, each)):
+            yield HnswScan(min(MAX_EF, each), iterate=True, wanted=wanted)
+    elif not _is_cheap(estimate, _hnsw_cost(1, needed)):
+        if not filtered:
+            yield HnswScan(min(MAX_EF, needed), iterate=True, wanted=wanted)
+        else:
+            yield from _without_iteration(estimate, needed, wanted)
+    yield Exact()
+
+
+def _without_iteration(estimate: Estimate, needed: int, wanted: int) -> Iterator[HnswScan]:
+    """As many candidates as the filter's share of the rows asks for; where that is too few, as many as there can be."""
+    worth_a_last_try = estimate.exact_cost > _WORTH_OF_A_LAST_TRY * _hnsw_cost(1, MAX_EF)
+    if needed < MAX_EF:
+        yield HnswScan(needed, iterate=False, wanted=wanted)
+    if worth_a_last_try and wanted < MAX_EF:
+        yield HnswScan(MAX_EF, iterate=False, wanted=wanted)
+
+
+def _hnsw_cost(leaves: int, candidates: float) -> float:
+    return leaves * (_DESCENT + _CANDIDATE * candidates)
+
+
+def _candidates(wanted: int, share: float) -> int:
+    """So many that `wanted` of them nearly always match, if the filter is a throw of dice: by three deviations."""
+    return math.ceil((wanted + 3 * math.sqrt(wanted) + 3) / share)
