@@ -1,0 +1,101 @@
+"""The benchmark of filtered search runs, sees what it is to see, and prints it; how fast is for `make` to say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import data, filtered
+from benchmarks.measuring import Answer, Figures, Tally, Truth
+from benchmarks.targets import Row, targets
+
+CONTENDERS = ["vecstore", "raw, off", "raw, strict_order", "raw, relaxed_order"]
+LARGE_SECTIONS = 31  # of the bundled rows, those with 20 or more
+
+SIMILARITIES = np.array([[0.9, 0.8, 0.7, 0.7, 0.1]], dtype=np.float32)
+
+
+def figures(*, recall: float = 1.0, short: int = 0) -> Figures:
+    return Figures(recall, short, p50=1.0, p99=2.0, paths={"index": 1})
+
+
+def test_a_run_on_the_bundled_rows_has_a_row_for_each_filter_and_none_of_ours_is_short(
+    tmp_path: Path, major: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--queries", "4", "--rounds", "1", "--server", str(major), "--json", str(file)]
+    assert filtered.main(arguments) == 0
+    report = json.loads(file.read_text(encoding="utf-8"))
+    labels = [row["label"] for row in report["rows"]]
+    assert labels[:5] == ["no filter", "0.1 % random", "1 % random", "10 % random", "50 % random"]
+    assert len(labels) == len(set(labels)) == 5 + LARGE_SECTIONS
+    assert [row["rows"] for row in report["rows"][:5]] == [3000, 3, 30, 300, 1500]
+    assert report["setting"]["PostgreSQL"].startswith(f"{major}.")
+    for row in report["rows"]:
+        assert list(row["figures"]) == CONTENDERS
+        assert row["figures"]["vecstore"]["short"] == 0
+        for found in row["figures"].values():
+            assert 0 < found["p50"] <= found["p99"]
+            assert sum(found["paths"].values()) == 4
+            assert set(found["paths"]) <= {"index", "exact", "index+exact"}
+    # Where pgvector alone comes back short, that is seen.
+    assert sum(row["figures"]["raw, off"]["short"] for row in report["rows"]) > 0
+    printed = capsys.readouterr().out
+    assert all(label in printed for label in labels)
+    assert all(target["promise"] in printed for target in report["targets"])
+
+
+def test_a_random_filter_takes_exactly_its_share_and_made_up_rows_have_sections() -> None:
+    made = data.clustered(2_000)
+    assert [int((made.draws < limit).sum()) for limit in (1, 10, 100, 500, 1_000)] == [2, 20, 200, 1_000, 2_000]
+    assert (len(made.vectors), len(made.sections), made.vectors.shape[1]) == (2_000, 2_000, made.queries.shape[1])
+    assert len(list(filtered.cases(made))) > 5
+
+
+@pytest.mark.parametrize(
+    ("matching", "ids", "recall", "found"),
+    [
+        ([1, 1, 1, 1, 1], [0, 1, 2], 1.0, 3),
+        ([1, 1, 1, 1, 1], [0, 1, 3], 1.0, 3),  # as near as row 2
+        ([1, 1, 1, 1, 1], [0, 1, 4], 2 / 3, 3),
+        ([1, 1, 1, 1, 1], [0, 0, 0], 1 / 3, 1),
+        ([0, 1, 1, 0, 1], [1, 2, 0], 2 / 3, 2),  # row 0 does not match
+        ([0, 0, 0, 1, 1], [3, 4], 1.0, 2),
+        ([0, 0, 0, 0, 0], [], 1.0, 0),
+    ],
+)
+def test_recall_takes_what_is_as_near_and_nothing_twice(
+    matching: list[int], ids: list[int], recall: float, found: int
+) -> None:
+    truth = Truth(SIMILARITIES, np.array(matching, dtype=bool), 3)
+    assert truth.recall(0, ids) == pytest.approx(recall)
+    assert truth.found(ids) == found
+
+
+def test_an_answer_is_short_when_fewer_rows_match_than_could_and_times_are_medians_of_rounds() -> None:
+    tally = Tally(Truth(SIMILARITIES, np.ones(5, dtype=bool), 3))
+    for milliseconds in (1.0, 9.0, 2.0):
+        tally.begin_round()
+        tally.add(0, Answer([0, 1, 2], "index"), milliseconds)
+        tally.add(0, Answer([0, 1, 1], "exact"), milliseconds)
+    assert tally.figures() == Figures(pytest.approx(5 / 6), short=3, p50=2.0, p99=2.0, paths={"index": 3, "exact": 3})
+
+
+def test_each_target_is_missed_by_the_row_that_misses_it() -> None:
+    def met(**changes: Row) -> list[bool]:
+        rows = {
+            "all": Row("all", 1000, 1.0, {"vecstore": figures(recall=0.98)}, 9.0),
+            "half": Row("half", 500, 0.5, {"vecstore": figures(recall=0.98)}, 3.9),
+            "few": Row("few", 10, 0.01, {"vecstore": figures(recall=0.995)}, 4.0),
+        }
+        return [target.met for target in targets(list((rows | changes).values()))]
+
+    assert met() == [True] * 5
+    assert met(few=Row("few", 10, 0.01, {"vecstore": figures(short=1)}, 1.0)) == [False, True, True, True, True]
+    assert met(half=Row("half", 500, 0.5, {"vecstore": figures(recall=0.96)}, 1.0)) == [True, False, True, True, True]
+    assert met(few=Row("few", 10, 0.01, {"vecstore": figures(recall=0.98)}, 1.0)) == [True, True, False, True, True]
+    assert met(all=Row("all", 1000, 1.0, {"vecstore": figures(recall=0.9)}, 1.0)) == [True, False, True, False, True]
+    assert met(half=Row("half", 500, 0.5, {"vecstore": figures()}, 4.1)) == [True, True, True, True, False]
