@@ -76,6 +76,21 @@ def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
 
 
 @pytest.fixture
+def empty_url(server: EmbeddedServer) -> Iterator[URL]:
+    """A database without schema vecstore and without pgvector."""
+    name = f"empty_{next(_numbers)}"
+    janitor = DatabaseJanitor(
+        user="postgres",
+        host=str(server.socket_directory),
+        port=server.url().port or 5432,
+        dbname=name,
+        template_dbname="template0",
+    )
+    with janitor:
+        yield server.url(name)
+
+
+@pytest.fixture
 def store(database_url: URL) -> Iterator[Store]:
     with vecstore.connect(database_url) as store:
         yield store

@@ -6,24 +6,31 @@ connect() gives a Store, a Store gives Collections; the rest of the public names
 from __future__ import annotations
 
 from . import errors
-from .collection import Collection, Index, Partition
+from .collection import Collection
+from .declaration import CollectionDeclaration, CollectionMetadata, IndexDeclaration
 from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .filters import FilterError
+from .fusion import AnnRequest, Rrf, TextRequest, Weighted
 from .hits import Hit, Hits, SearchPath
+from .index import Index
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
+from .partition import Partition
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
 from .store import Store, connect
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnnRequest",
     "Btree",
     "Collection",
+    "CollectionDeclaration",
     "CollectionDescription",
+    "CollectionMetadata",
     "CollectionSchema",
     "CollectionStats",
     "DataType",
@@ -37,6 +44,7 @@ __all__ = [
     "Hits",
     "Hnsw",
     "Index",
+    "IndexDeclaration",
     "IndexDescription",
     "IndexQualityWarning",
     "IndexState",
@@ -48,8 +56,11 @@ __all__ = [
     "Partition",
     "PartitionDescription",
     "PartitionStats",
+    "Rrf",
     "SearchPath",
     "Store",
+    "TextRequest",
+    "Weighted",
     "__version__",
     "connect",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,20 @@ class Asked:
         _check_truth("strict_group_size", self.strict_group_size, "True or False")
         if self.group_by is None and (self.group_size, self.strict_group_size) != (1, False):
             raise InvalidArgument("group_size and strict_group_size belong to group_by='<field>'")
+
+    @property
+    def key(self) -> Hashable | None:
+        """Equal where the same is asked; None where that cannot be told."""
+        selection = self.selection.key
+        rest = tuple(
+            tuple(value) if isinstance(value, list) else value
+            for value in (getattr(self, name) for name in self.__slots__ if name != "selection")
+        )
+        try:
+            hash(rest)
+        except TypeError:
+            return None
+        return None if selection is None else (selection, rest)
 
 
 def _check_truth(name: str, value: object, expected: str) -> None:

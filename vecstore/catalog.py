@@ -2,7 +2,8 @@
 
 Whatever PostgreSQL knows (columns, types, dimensions, partitions, indexes, validity) is read from it each time, so
 a change made by plain SQL is seen. The registry adds what it cannot know: that a schema is ours, and the attributes
-of fields that two data types share a column type for.
+of fields that two data types share a column type for. An index on an expression says of itself, in its comment, what
+the expression means.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
+from .description import UNDESCRIBED, CollectionDescription, PartitionDescription
 from .errors import (
     CollectionNotFound,
     InvalidName,
@@ -22,21 +23,13 @@ from .errors import (
     OperationRefused,
 )
 from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN, can_be_looked_up
-from .schema import (
-    Btree,
-    CollectionSchema,
-    DataType,
-    Field,
-    Gin,
-    Hnsw,
-    IndexSpec,
-    IvfFlat,
-)
-from .tables import metric_of_operator_class
+from .recognition import recognised
+from .schema import CollectionSchema, DataType, Field
 
 # One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
 # so the number of collections does not matter. pg_get_expr() is told no relation, for it would wait for the locks of
-# each: a look at the catalogue must not wait for a DROP that is under way.
+# each: a look at the catalogue must not wait for a DROP that is under way. For the same reason no index of ours is
+# rendered: of an expression, pg_depend knows the column, and whether all else in it is a cast.
 _DESCRIBE = text("""
     WITH named AS (
         SELECT c.oid, c.relkind
@@ -85,13 +78,33 @@ _DESCRIBE = text("""
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                     'name', x.relname, 'valid', i.indisvalid, 'method', m.amname, 'class', o.opcname,
                     'options', x.reloptions, 'partial', i.indpred IS NOT NULL,
-                    'columns', i.indnatts,
-                    'field', coalesce(a.attname, pg_catalog.pg_get_indexdef(x.oid, 1, true))) ORDER BY x.oid)
+                    'columns', i.indnatts, 'column', a.attname, 'is_expression', i.indkey[0] = 0,
+                    'half_precision', h.is_half, 'comment', s.description,
+                    'expression', CASE WHEN i.indkey[0] = 0 AND NOT h.is_half
+                                            AND NOT pg_catalog.starts_with(coalesce(s.description, ''), '{"vecstore":')
+                                  THEN pg_catalog.pg_get_indexdef(x.oid, 1, true) END) ORDER BY x.oid)
          FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
          JOIN pg_catalog.pg_am m ON m.oid = x.relam
          JOIN pg_catalog.pg_opclass o ON o.oid = i.indclass[0]
-         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] AND a.attnum > 0
+         JOIN pg_catalog.pg_attribute xa ON xa.attrelid = x.oid AND xa.attnum = 1
+         CROSS JOIN LATERAL (
+            SELECT pg_catalog.min(d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS attnum,
+                   pg_catalog.count(*) FILTER (WHERE d.refobjsubid > 0) AS columns,
+                   pg_catalog.bool_and(EXISTS (SELECT FROM pg_catalog.pg_cast c
+                                               WHERE c.castfunc = d.refobjid AND c.casttarget = xa.atttypid))
+                       FILTER (WHERE d.refclassid IN ('pg_catalog.pg_proc'::regclass,
+                                                      'pg_catalog.pg_operator'::regclass)) AS is_cast
+            FROM pg_catalog.pg_depend d
+            WHERE i.indkey[0] = 0 AND d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.oid) e
+         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0
+              AND a.attnum = CASE WHEN i.indkey[0] > 0 THEN i.indkey[0] WHEN e.columns = 1 THEN e.attnum END
+         LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+         CROSS JOIN LATERAL (
+            SELECT coalesce(e.is_cast AND y.typname = 'vector' AND xa.atttypmod = a.atttypmod
+                            AND pg_catalog.starts_with(o.opcname, 'halfvec_'), false) AS is_half) h
+         LEFT JOIN pg_catalog.pg_description s ON s.objoid = x.oid AND s.objsubid = 0
+              AND s.classoid = 'pg_catalog.pg_class'::regclass
          WHERE i.indrelid = t.oid AND NOT i.indisprimary) AS indexes,
         (SELECT pg_catalog.jsonb_agg(DISTINCT vn.nspname)
          FROM vecstore.alias_registry a
@@ -106,6 +119,48 @@ _DESCRIBE = text("""
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_partitioned_table pt ON pt.partrelid = t.oid
 """)
+
+
+# A moment's look at what a description is made of, as far as searches and writes depend on it: rows of the catalogue
+# that are changed become other rows, of another transaction. Comments and names of leaves are not in it.
+_VERSION = """
+    WITH named AS (
+        SELECT c.oid, c.relkind
+        FROM pg_catalog.pg_namespace n
+        JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'entities'
+        WHERE n.nspname = %(name)s
+    ), target AS (
+        SELECT named.oid FROM named WHERE named.relkind = 'p'
+      UNION ALL
+        SELECT d.refobjid
+        FROM named
+        JOIN pg_catalog.pg_rewrite w ON w.ev_class = named.oid
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+             AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid = 1
+        WHERE named.relkind = 'v'
+    )
+    SELECT pg_catalog.concat_ws(' ', t.oid, c.relnamespace, c.xmin, r.xmin,
+        (SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(a.xmin::text::int8))
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid),
+        (SELECT pg_catalog.concat(pg_catalog.sum(i.indexrelid::int8), ' ', pg_catalog.sum(i.xmin::text::int8))
+         FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid),
+        (SELECT pg_catalog.concat(pg_catalog.sum(i.inhrelid::int8), ' ', pg_catalog.sum(i.xmin::text::int8))
+         FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.oid))
+    FROM target t
+    JOIN pg_catalog.pg_class c ON c.oid = t.oid
+    JOIN vecstore.collection_registry r ON r.entities = t.oid AND r.dropped_at IS NULL
+"""
+
+
+def version(connection: Connection, name: str) -> str | None:
+    """What the description of a collection or alias can be known by: another one after each change of structure.
+
+    None where there is no collection of that name, or more than one: describe() says what is wrong.
+    """
+    if not can_be_looked_up(name):
+        return None
+    rows = connection.exec_driver_sql(_VERSION, {"name": name}).all()
+    return str(rows[0][0]) if len(rows) == 1 else None
 
 
 def describe(connection: Connection, name: str) -> CollectionDescription:
@@ -126,7 +181,7 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         oid=row.oid,
         schema=schema,
         partitions=_partitions(row.leaves or ()),
-        indexes=tuple(_index(found) for found in row.indexes or ()),
+        indexes=tuple(map(recognised, row.indexes or ())),
         aliases=tuple(row.aliases or ()),
         leaves=tuple(leaf["table"] for leaf in row.leaves or ()),
         foreign_leaves=tuple(row.foreign_leaves or ()),
@@ -170,6 +225,7 @@ def field_attributes(schema: CollectionSchema) -> dict[str, dict[str, Any]]:
             "max_length": declared.max_length,
             "max_capacity": declared.max_capacity,
             "default_value": _json_default(declared.default_value),
+            "text_search": declared.text_search,
         }
         kept[declared.name] = {name: value for name, value in attributes.items() if value is not None}
     return {name: attributes for name, attributes in kept.items() if attributes}
@@ -198,7 +254,7 @@ def _schema(row: Any) -> CollectionSchema:
     return CollectionSchema(
         fields=tuple(field for field in fields if field is not None),
         dynamic=any(column["name"] == DYNAMIC_COLUMN for column in row.columns),
-        description=row.description or "",
+        description="" if row.description in {None, UNDESCRIBED} else row.description,
         properties=row.properties,
         num_partitions=max(1, len(row.leaves or ())) if row.strategy == "h" else 16,
     )
@@ -226,6 +282,8 @@ def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_k
         attributes["element_type"] = element
         attributes["max_capacity"] = kept.get("max_capacity", 4096)
         attributes["max_length"] = kept.get("max_length", 65_535) if element is DataType.VARCHAR else None
+    if stored is DataType.TEXT:
+        attributes["text_search"] = kept.get("text_search")
     drawn = is_primary and "nextval(" in (column["default"] or "")
     try:
         return Field(
@@ -266,32 +324,16 @@ def _partitions(leaves: Iterable[Mapping[str, str]]) -> tuple[PartitionDescripti
     return tuple(found)
 
 
-_SCALAR_SPECS: Mapping[str, IndexSpec] = {"btree": Btree(), "gin": Gin()}
+_CONFIGURATIONS = text("""
+    SELECT CASE n.nspname WHEN 'pg_catalog' THEN c.cfgname ELSE n.nspname || '.' || c.cfgname END
+    FROM pg_catalog.pg_ts_config c JOIN pg_catalog.pg_namespace n ON n.oid = c.cfgnamespace
+    ORDER BY 1
+""")
 
 
-def _index(row: Mapping[str, Any]) -> IndexDescription:
-    return IndexDescription(
-        name=row["name"],
-        field=row["field"],
-        spec=_spec(row),
-        state=IndexState.READY if row["valid"] else IndexState.INVALID,
-    )
-
-
-def _spec(row: Mapping[str, Any]) -> IndexSpec | OtherIndex:
-    """What an index is, from its access method, operator class and options."""
-    if row["partial"] or row["columns"] > 1:
-        return OtherIndex(row["method"], row["class"])
-    options = dict(option.split("=", 1) for option in row["options"] or ())
-    metric = metric_of_operator_class(row["class"])
-    if row["method"] == "hnsw" and metric is not None:
-        m, ef_construction = int(options.get("m", 16)), int(options.get("ef_construction", 64))
-        return Hnsw(metric=metric, m=m, ef_construction=ef_construction)
-    if row["method"] == "ivfflat" and metric is not None:
-        return IvfFlat(metric=metric, lists=int(options.get("lists", 100)))
-    if row["method"] in _SCALAR_SPECS:
-        return _SCALAR_SPECS[row["method"]]
-    return OtherIndex(row["method"], row["class"])
+def text_search_configurations(connection: Connection) -> list[str]:
+    """The names that a field's text_search can have: bare for PostgreSQL's own, with the schema for all others."""
+    return list(connection.execute(_CONFIGURATIONS).scalars())
 
 
 _LIST_COLLECTIONS = text("""

@@ -1,8 +1,8 @@
-"""Handles: Collection, Partition, Index. Each is a name and a database; what is true of it is asked when needed."""
+"""Collection: a handle, no more than a name and a database; what is true of it is asked when needed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table
@@ -12,14 +12,32 @@ from . import catalog, tables
 from .asking import Asked
 from .conditions import Selection
 from .database import Database
-from .description import CollectionDescription, IndexDescription, IndexState
+from .description import CollectionDescription
+from .fusion import AnnRequest, Ranker, TextRequest
 from .hits import Hits
-from .operations import collections, entities, indexes, partitions, searching, statistics
+from .index import Index
+from .operations import (
+    collections,
+    compacting,
+    entities,
+    fields,
+    hybrid,
+    indexes,
+    paging,
+    partitions,
+    querying,
+    searching,
+    statistics,
+)
+from .operations.compacting import CompactResult
 from .operations.entities import DeleteResult, InsertResult
+from .operations.hybrid import Common
 from .operations.searching import Query
 from .operations.statistics import CollectionStats
+from .partition import Partition
 from .projection import Record
-from .schema import IndexSpec, Metric
+from .query import Question
+from .schema import Field, IndexSpec, Metric
 
 
 class Collection:
@@ -70,6 +88,22 @@ class Collection:
         LockTimeout, CollectionNotFound.
         """
         collections.drop(self._database, self.name, cascade=cascade)
+
+    def compact(
+        self, *, partition_names: Sequence[str] | None = None, force: bool = False, progress: bool = False
+    ) -> CompactResult:
+        """Give back what deleted rows hold: build worn vector indexes anew, then VACUUM; in all partitions or some.
+
+        force     build all vector indexes anew
+        progress  show a bar on stderr (needs rich)
+
+        Searches and writers go on; other structural changes of the collection wait. No transaction: a partition at a
+        time, and an interrupted call leaves the rest as it was. Raises InvalidArgument inside a transaction,
+        PartitionNotFound, PermissionDenied, LockTimeout where the collection is being changed.
+        """
+        return compacting.compact(
+            self._database, self.name, partition_names=partition_names, force=force, progress=progress
+        )
 
     # Partitions
 
@@ -122,11 +156,15 @@ class Collection:
         return Index(self, self.describe().index(index_name))
 
     def create_index(self, field_name: str, spec: IndexSpec, *, name: str | None = None, online: bool = False) -> Index:
-        """Index a field, in all partitions there are and will be.
+        """Index a field, or a place in JSON, in all partitions there are and will be.
 
-        name    `<field>_idx` where it is left out
-        online  writers do not wait for the build; then it is no transaction, takes longer, and, if interrupted,
-                is undone. Otherwise takes SHARE: searches go on, writers wait until it is built
+        field_name  a field; or, with Btree(cast=...), a path as filters write it, "meta['lang']", or a dynamic key; or,
+                    with Gin(), "$meta", all dynamic keys
+        name        `<field>_idx` where it is left out
+        online      writers do not wait for the build; then it is no transaction, takes longer, and, if interrupted,
+                    is undone. Otherwise takes SHARE: searches go on, writers wait until it is built
+
+        Vectors of 2,001 to 4,000 dimensions in single precision are indexed in half precision.
 
         Raises IndexExists (of this name, or of this field by this metric), FieldNotFound, InvalidArgument where the
         field cannot be indexed so, InvalidData where a row cannot, LockTimeout. Warns IndexQualityWarning of an
@@ -142,6 +180,28 @@ class Collection:
         naming the candidates where there are several, LockTimeout.
         """
         indexes.drop(self._database, self.name, index_name)
+
+    # Fields
+
+    def add_field(self, field: Field) -> None:
+        """Add a field: entities that are there have its default_value, or None where it is nullable.
+
+        The views of aliases show it as their last column. Takes ACCESS EXCLUSIVE on the table and all partitions, for
+        a moment; where the type has a size (VARCHAR, INT8, ARRAY), until each row is read. Raises InvalidSchema for a
+        key or a field that is there, InvalidData where entities would be without a value, LockTimeout.
+        """
+        fields.add(self._database, self.name, field)
+
+    def drop_field(self, field_name: str, *, cascade: bool = False) -> None:
+        """Drop a field with its values and its indexes.
+
+        cascade  drop also what others made on top of it, e.g. views
+
+        The views of aliases are made anew without it, with their grants. Takes ACCESS EXCLUSIVE on the table and all
+        partitions, for a moment. Raises FieldNotFound, OperationRefused for a key or the only vector field,
+        DependentObjects, LockTimeout.
+        """
+        fields.drop(self._database, self.name, field_name, cascade=cascade)
 
     # Entities
 
@@ -188,21 +248,82 @@ class Collection:
 
     def get(
         self,
-        ids: Any,
+        ids: Any = None,
         *,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        filter_params: Mapping[str, Any] | None = None,
+        where: ColumnElement[bool] | None = None,
         output_fields: Sequence[str] | None = None,
         partition_names: Sequence[str] | None = None,
     ) -> list[Record]:
         """The entities of these primary keys, in the order asked for; those that are not there are left out.
 
+        filter, where  as for delete(): which of them, or, without ids, which of all, in the order of the primary key
         output_fields  all fields, dynamic ones too, where it is left out
 
         Vectors come back as NumPy arrays (float32, float16 or int8), BINARY_VECTOR as bytes, SPARSE_FLOAT_VECTOR as
-        {index: value}, NULL as None. A key that two partitions hold gives two entities.
+        {index: value}, NULL as None. A key that two partitions hold gives two entities. Raises InvalidArgument where
+        neither ids nor a condition is given, InvalidData for what is no key, FilterError, FieldNotFound,
+        PartitionNotFound.
         """
-        return entities.get(
-            self._database, self.name, ids, output_fields=output_fields, partition_names=partition_names
-        )
+        selection = Selection(partition_names, where, filter, filter_params)
+        return querying.get(self._database, self.name, ids, Question(selection, output_fields))
+
+    def query(
+        self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        *,
+        output_fields: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        order_by: str | Sequence[str] | None = None,
+        group_by: str | Sequence[str] | None = None,
+        aggregates: str | Sequence[str] | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        where: ColumnElement[bool] | None = None,
+        partition_names: Sequence[str] | None = None,
+    ) -> list[Record]:
+        """The entities that match, or what is computed over them: a list of dicts, as get() gives.
+
+        filter, where  as for delete(); every entity without them. query_iterator() is for more than fit into memory
+        limit, offset  how many, and how many to pass over; no ceiling, and offset needs no limit
+        order_by       "year", "year:desc", or several; NULL is last, descending first. Equal ones, and all where it
+                       is left out, are in the order of the primary key, so that pages fit together
+        aggregates     "count(*)", and count, sum, avg, min or max of a field, of its values that are not NULL; may
+                       stand in output_fields, too. Sums of integers are exact, averages are floats, and None is the
+                       answer where there is no value. The keys of the result are the texts given
+        group_by       one record for each value, NULL too, of one or several fields; order_by may then name these and
+                       aggregates, output_fields only these and aggregates
+
+        Text is in the order of the database. Raises InvalidArgument, FilterError, FieldNotFound, PartitionNotFound.
+        """
+        selection = Selection(partition_names, where, filter, filter_params)
+        question = Question(selection, output_fields, limit, offset, order_by, group_by, aggregates)
+        return querying.query(self._database, self.name, question)
+
+    def query_iterator(
+        self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        *,
+        batch_size: int = 1000,
+        limit: int | None = None,
+        output_fields: Sequence[str] | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        where: ColumnElement[bool] | None = None,
+        partition_names: Sequence[str] | None = None,
+    ) -> Iterator[list[Record]]:
+        """Go through the entities that match, in the order of the primary key, in pages of batch_size (1 to 16,384).
+
+        limit  how many in all; all that match where it is left out
+
+        Each page is a transaction of its own that begins after the key at which the last one ended: nothing stays open
+        or locked in between. An entity that is there all the while comes once; one that is inserted meanwhile comes if
+        its key lies ahead, one that is deleted meanwhile comes no more. Raises as query() does, of what is wrong with
+        the question at once, and CollectionNotFound from the page after a drop.
+        """
+        selection = Selection(partition_names, where, filter, filter_params)
+        question = Question(selection, output_fields, limit)
+        return querying.pages(self._database, self.name, question, batch_size=batch_size)
 
     def count(
         self,
@@ -213,7 +334,7 @@ class Collection:
         partition_names: Sequence[str] | None = None,
     ) -> int:
         """How many entities there are, or match; filter and where as for delete()."""
-        return entities.count(self._database, self.name, Selection(partition_names, where, filter, filter_params))
+        return querying.count(self._database, self.name, Selection(partition_names, where, filter, filter_params))
 
     def search(
         self,
@@ -280,66 +401,67 @@ class Collection:
         )
         return searching.search(self._database, self.name, Query(vectors, ids), asked)
 
-
-class Partition:
-    """One partition of a collection: the collection's calls, kept to it."""
-
-    def __init__(self, collection: Collection, name: str) -> None:
-        self.collection = collection
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Partition {self.name!r} of {self.collection.name!r}>"
-
-    @property
-    def num_entities(self) -> int:
-        return self.count()
-
-    def count(self, filter: str | None = None, *, where: ColumnElement[bool] | None = None) -> int:  # noqa: A002
-        return self.collection.count(filter, where=where, partition_names=[self.name])
-
-    def insert(self, data: Any, *, progress: bool = False) -> InsertResult:
-        return self.collection.insert(data, partition_name=self.name, progress=progress)
-
-    def upsert(self, data: Any, *, progress: bool = False) -> InsertResult:
-        return self.collection.upsert(data, partition_name=self.name, progress=progress)
-
-    def delete(
+    def search_iterator(
         self,
-        filter: str | None = None,  # noqa: A002 - Milvus's word
+        vectors: Any = None,
         *,
         ids: Any = None,
+        batch_size: int = 1000,
+        limit: int | None = None,
+        field: str | None = None,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        filter_params: Mapping[str, Any] | None = None,
         where: ColumnElement[bool] | None = None,
-    ) -> DeleteResult:
-        return self.collection.delete(filter, ids=ids, where=where, partition_names=[self.name])
+        partition_names: Sequence[str] | None = None,
+        output_fields: Sequence[str] | None = None,
+        metric: Metric | str | None = None,
+        ef: int | None = None,
+        probes: int | None = None,
+        exact: bool | None = None,
+        radius: float | None = None,
+        range_filter: float | None = None,
+    ) -> Iterator[Hits]:
+        """Go through the entities from the nearest to the farthest, in pages of batch_size.
 
-    def search(self, vectors: Any = None, limit: int = 10, **options: Any) -> list[Hits]:
-        """Search this partition alone; options are those of Collection.search(), partition_names aside."""
-        return self.collection.search(vectors, limit, partition_names=[self.name], **options)
+        limit  how many in all, more than search() gives too; all that match where it is left out
 
-    def truncate(self) -> None:
-        self.collection.truncate(self.name)
+        The other options are those of search(). Each page is a transaction of its own that begins after the distance
+        and key at which the last one ended: nothing stays open or locked in between, and a page sees what was written
+        before it was asked for. No entity comes twice; one that an index misses on an early page does not come later
+        (exact=True misses none). Raises as search() does, of what is wrong with the question at once, and
+        CollectionNotFound from the page after a drop.
+        """
+        asked = Asked(
+            Selection(partition_names, where, filter, filter_params),
+            field=field,
+            metric=metric,
+            output_fields=output_fields,
+            ef=ef,
+            probes=probes,
+            exact=exact,
+            radius=radius,
+            range_filter=range_filter,
+        )
+        query = Query(vectors, ids)
+        return paging.search_pages(self._database, self.name, query, asked, batch_size=batch_size, limit=limit)
 
-    def drop(self, *, cascade: bool = False) -> None:
-        self.collection.drop_partition(self.name, cascade=cascade)
+    def hybrid_search(
+        self,
+        requests: Sequence[AnnRequest | TextRequest],
+        ranker: Ranker,
+        limit: int = 10,
+        *,
+        offset: int = 0,
+        output_fields: Sequence[str] | None = None,
+        partition_names: Sequence[str] | None = None,
+    ) -> list[Hits]:
+        """Search in several ways at once, and fuse what they find: one Hits a query, best first.
 
+        requests  AnnRequest of a vector field, TextRequest of a text; each as many queries as the others
+        ranker    Rrf() by ranks, Weighted(0.7, 0.3) by scores, one weight a request
+        limit     of the fused ranking; each request has its own
 
-class Index:
-    """An index as it was described; `state` is asked anew each time."""
-
-    def __init__(self, collection: Collection, description: IndexDescription) -> None:
-        self.collection = collection
-        self.name = description.name
-        self.field = description.field
-        self.spec = description.spec
-
-    def __repr__(self) -> str:
-        return f"<Index {self.name!r} on {self.field!r} of {self.collection.name!r}: {self.spec}>"
-
-    @property
-    def state(self) -> IndexState:
-        """Whether searches use it; raises IndexNotFound when it is gone."""
-        return self.collection.describe().index(self.name).state
-
-    def drop(self) -> None:
-        self.collection.drop_index(self.name)
+        `distance` is the fused score, larger for better. Raises as search() does.
+        """
+        common = Common(limit, offset, output_fields, partition_names)
+        return hybrid.hybrid_search(self._database, self.name, requests, ranker, common)

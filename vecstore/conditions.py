@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Column, ColumnElement, Table, Text, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql.elements import True_
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import AsBoolean, BindParameter, BooleanClauseList, Grouping, True_
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from .description import CollectionDescription
@@ -47,7 +48,15 @@ def where_on(table: Table, where: Any) -> ColumnElement[bool]:
 
 
 def is_always_true(where: Any) -> bool:
-    return isinstance(where, True_)
+    """Whether a condition is made of true() alone, or of OR with it: SQLAlchemy folds only a part of these itself."""
+    if isinstance(where, BooleanClauseList):
+        joined = any if where.operator is operators.or_ else all
+        return joined(map(is_always_true, where.clauses))
+    if isinstance(where, AsBoolean):
+        return where.operator is operators.is_true and is_always_true(where.element)
+    if isinstance(where, Grouping):
+        return is_always_true(where.element)
+    return isinstance(where, True_) or (isinstance(where, BindParameter) and where.value is True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,16 @@ class Selection:
         if isinstance(self.partition_names, Iterator):  # it may be read more than once
             object.__setattr__(self, "partition_names", list(self.partition_names))
 
+    @property
+    def key(self) -> Hashable | None:
+        """Equal for selections that mean the same, type of every value included; None where that cannot be told."""
+        if self.where is not None:
+            return None
+        try:
+            return (_key_of(self.partition_names), self.filter, _key_of(self.filter_params))
+        except TypeError:
+            return None
+
     def conditions(self, description: CollectionDescription, table: Table) -> tuple[ColumnElement[bool], ...]:
         """Raise PartitionNotFound, FieldNotFound, FilterError or InvalidArgument for what does not fit."""
         conditions = []
@@ -74,9 +93,22 @@ class Selection:
         if self.where is not None:
             conditions.append(where_on(table, self.where))
         if self.filter is not None:
-            compiled = compile_filter(self.filter, description.schema, table, self.filter_params)
+            compiled = compile_filter(
+                self.filter, description.schema, table, self.filter_params, indexes=description.ready_indexes
+            )
             conditions += [] if compiled is None else [compiled]
         return tuple(conditions)
+
+
+def _key_of(value: Any) -> Hashable:
+    """A value that a dict can be asked for, with its type: 1 is not True. Raises TypeError for an unknown one."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return (type(value), value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_key_of, value))
+    if isinstance(value, dict):
+        return tuple((name, _key_of(item)) for name, item in value.items())
+    raise TypeError(type(value).__name__)
 
 
 def checked_partitions(description: CollectionDescription, partition_names: Iterable[str]) -> list[str]:

@@ -28,11 +28,13 @@ from .errors import (
     InvalidArgument,
     LockTimeout,
     NotInstalled,
+    SchemaOutdated,
     UnsupportedServer,
     translated,
 )
-from .naming import can_be_looked_up
+from .naming import OWN_SCHEMA, can_be_looked_up
 from .recent import Recent
+from .revisions import check
 
 T = TypeVar("T")
 
@@ -56,8 +58,10 @@ _LONGEST_PAUSE = 1.0
 _UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"})
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 
-# Seconds. Where rows come and go faster, searches choose between index and exact a moment late.
+# Seconds. Where rows come and go faster, searches choose between index and exact a moment late. A description is kept
+# under its version, which each call asks for: it cannot be old.
 _ESTIMATES_HOLD = 10.0
+_DESCRIPTIONS_HOLD = 600.0
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +113,9 @@ _SERVER = text("""
            current_setting('server_encoding') AS encoding
 """)
 
-_VECTOR_TYPES = text("""
-    SELECT n.nspname, t.typname, t.oid::int8
+_INSTALLED = text("""
+    SELECT n.nspname, t.typname, t.oid::int8,
+           ARRAY(SELECT version_num::text FROM vecstore.alembic_version) AS revisions
     FROM pg_catalog.pg_extension e
     JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
     JOIN pg_catalog.pg_type t ON t.typnamespace = n.oid
@@ -153,18 +158,18 @@ def acceptable_vector_version(
     return vector_version
 
 
-_UNDEFINED_TABLE = "42P01"
-_NOT_INSTALLED = (
-    "this database has no schema vecstore yet: run store.upgrade() as a role that may create schemas and extensions"
-)
+# undefined_table, undefined_column, undefined_function: of our own schema, it is gone or was taken back.
+_UNDEFINED = frozenset({"42P01", "42703", "42883"})
 
 
 def read_facts(connection: Connection) -> ServerFacts:
-    """What must be known of a server that vecstore is installed on; raises NotInstalled elsewhere."""
+    """What must be known of a server that this library's schema `vecstore` is on.
+
+    Raises NotInstalled, SchemaOutdated, SchemaTooNew.
+    """
     row = connection.execute(_SERVER).one()
-    types = connection.execute(_VECTOR_TYPES).all()
-    if not row.installed or not types:
-        raise NotInstalled(_NOT_INSTALLED)
+    types = connection.execute(_INSTALLED).all() if row.installed else []
+    check(types[0].revisions if types else ())
     return ServerFacts(
         server_version=row.server_version,
         vector_version=row.vector_version,
@@ -172,11 +177,6 @@ def read_facts(connection: Connection) -> ServerFacts:
         vector_oids={found.typname: found.oid for found in types},
         lock_slots=row.lock_slots,
     )
-
-
-def _raise_unless_installed(connection: Connection, cause: BaseException) -> None:
-    if not connection.execute(_SERVER).one().installed:
-        raise NotInstalled(_NOT_INSTALLED) from cause
 
 
 @contextmanager
@@ -204,7 +204,8 @@ class Database:
     """A database, and how transactions on it are run.
 
     keepalive  what must live as long as somebody uses the database: an embedded server
-    estimates  of how many rows match, which need not be asked for by each search
+    descriptions, estimates, programs  what was found out about collections and need not be found out by each call:
+               as they stand in the catalogue, how many rows match, searches compiled
     """
 
     engine: Engine
@@ -212,25 +213,35 @@ class Database:
     connection: Connection | None = None
     keepalive: object = None
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
+    descriptions: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD))
     estimates: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
+    programs: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
 
     @cached_property
     def facts(self) -> ServerFacts:
-        """Read by connect() and upgrade(); what changes them (an upgrade of pgvector) asks for a new connect()."""
-        with self.reading("read the server's version") as connection:
+        """Read by connect(), and again after an upgrade(); an upgrade of pgvector asks for a new connect().
+
+        Raises NotInstalled, SchemaOutdated, SchemaTooNew: no call is made on another library's schema `vecstore`.
+        """
+        with self._snapshot("read the server's version") as connection:
             return read_facts(connection)
 
     def read_facts_on(self, connection: Connection) -> None:
         """Know them from the start, if there is something to know: later calls then need one connection, not two."""
-        with suppress(NotInstalled):
+        with suppress(NotInstalled, SchemaOutdated):
             self.__dict__["facts"] = read_facts(connection)
-
-    def forget_facts(self) -> None:
-        self.__dict__.pop("facts", None)
 
     def bound_to(self, connection: Connection) -> Database:
         """The same database inside a transaction that the caller owns."""
-        bound = Database(self.engine, self.settings, connection, self.keepalive, estimates=self.estimates)
+        bound = Database(
+            self.engine,
+            self.settings,
+            connection,
+            self.keepalive,
+            descriptions=self.descriptions,
+            estimates=self.estimates,
+            programs=self.programs,
+        )
         if "facts" in self.__dict__:
             bound.__dict__["facts"] = self.facts
         return bound
@@ -245,14 +256,17 @@ class Database:
 
     @contextmanager
     def _explaining(self, doing: str) -> Iterator[None]:
-        """Typed errors; where a table of our own schema was missing, NotInstalled."""
+        """Typed errors; where something of our own schema was missing, NotInstalled or SchemaOutdated."""
         try:
             with translating(doing):
                 yield
         except DatabaseError as exc:
-            if exc.sqlstate == _UNDEFINED_TABLE and self.connection is None:
+            if exc.sqlstate in _UNDEFINED and self.connection is None:
                 with translating(doing), self._connect() as connection:
-                    _raise_unless_installed(connection, exc)
+                    try:
+                        read_facts(connection)
+                    except UnsupportedServer as unusable:
+                        raise unusable from exc
             raise
 
     @contextmanager
@@ -261,11 +275,18 @@ class Database:
 
         The transaction commits, for at a rollback psycopg forgets the statements that it has prepared.
         """
+        _ = self.facts
+        with self._snapshot(doing) as connection:
+            yield connection
+
+    @contextmanager
+    def _snapshot(self, doing: str) -> Iterator[Connection]:
         with self._explaining(doing):
             if self.connection is None:
                 with self._connect() as connection:
+                    transaction = connection.begin()
                     yield connection
-                    connection.commit()
+                    transaction.commit()
             else:
                 savepoint = self.connection.begin_nested()
                 try:
@@ -276,6 +297,12 @@ class Database:
     @contextmanager
     def writing(self, doing: str) -> Iterator[Connection]:
         """A transaction that commits at its end, or a savepoint; rolled back on any error."""
+        _ = self.facts
+        with self._change(doing) as connection:
+            yield connection
+
+    @contextmanager
+    def _change(self, doing: str) -> Iterator[Connection]:
         with self._explaining(doing):
             if self.connection is not None:
                 with self.connection.begin_nested():
@@ -291,6 +318,7 @@ class Database:
         """A connection without transactions, for CREATE INDEX CONCURRENTLY and its like."""
         if self.connection is not None:
             raise InvalidArgument(f"{doing}: this cannot be part of a transaction; call it on the store itself")
+        _ = self.facts
         with translating(doing), self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             yield connection
 
@@ -315,12 +343,23 @@ class Database:
         that others hold is tried for again, with growing pauses, until ddl_timeout; then LockTimeout, nothing
         changed. In a caller's transaction it is tried once.
         """
+        _ = self.facts
+        return self._alone(doing, names, work)
+
+    def migrate(self, doing: str, work: Callable[[Connection], None]) -> None:
+        """Change schema `vecstore` itself, as alter() does: the only change that needs no schema of this library's."""
+        try:
+            self._alone(doing, [OWN_SCHEMA], work)
+        finally:
+            self.__dict__.pop("facts", None)
+
+    def _alone(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
         locked = tuple(names)
         deadline = time.monotonic() + self.settings.ddl_timeout
         pause = _FIRST_PAUSE
         while True:
             try:
-                with self.writing(doing) as connection:
+                with self._change(doing) as connection:
                     result = _altered(connection, locked, deadline, work, restore=not self.owns_transactions)
             except LockTimeout:
                 waiting = _jittered(pause)

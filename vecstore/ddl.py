@@ -1,24 +1,25 @@
 """Statements that change structure, as data: built here, run elsewhere. Pure.
 
 Every statement is a constant template whose blanks are names (quoted), values (written as literals, for DDL takes no
-parameters) or further templates, so no text of a caller can become SQL.
+parameters), expressions of SQLAlchemy or further templates, so no text of a caller can become SQL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, LiteralString
 
-from sqlalchemy import Integer, String, Table
+from sqlalchemy import Column, ColumnElement, Integer, String, Table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateSequence, CreateTable, ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
-from .naming import PARENT_TABLE
-from .schema import Btree, CollectionSchema, Field, Gin, Hnsw, IndexSpec, IvfFlat
-from .tables import id_sequence, operator_class
+from .description import UNDESCRIBED
+from .naming import DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN
+from .schema import Btree, CollectionSchema, Gin, Hnsw, IndexSpec, IvfFlat
+from .tables import id_sequence
 
 # Rows of up to 8 kB keep their vector beside them instead of in the TOAST table: COPY costs the server 1.6 times
 # less, and exact scans run two to three times as fast. 8160 is the most that PostgreSQL takes.
@@ -32,17 +33,20 @@ class Name:
         self.parts = parts
 
 
+Blank = Name | ColumnElement[Any] | str | int
+
+
 @dataclass(frozen=True, eq=False)
 class Statement(ExecutableDDLElement):
     """A template of SQL, and what fills its blanks."""
 
     template: LiteralString
-    blanks: Mapping[str, Name | Statement | str | int]
+    blanks: Mapping[str, Statement | Blank]
 
     inherit_cache = False
 
 
-def _sql(template: LiteralString, **blanks: Name | Statement | str | int) -> Statement:
+def _sql(template: LiteralString, **blanks: Statement | Blank) -> Statement:
     return Statement(template, blanks)
 
 
@@ -53,11 +57,14 @@ def _render(statement: Statement, compiler: DDLCompiler, **_: Any) -> str:
     )
 
 
-def _render_blank(value: Name | Statement | str | int, compiler: DDLCompiler) -> str:
+def _render_blank(value: Statement | Blank, compiler: DDLCompiler) -> str:
     if isinstance(value, Name):
         return ".".join(compiler.preparer.quote(part) for part in value.parts)
     if isinstance(value, Statement):
         return _render(value, compiler)
+    if isinstance(value, ColumnElement):
+        rendered: str = compiler.sql_compiler.process(value, include_table=False, literal_binds=True)
+        return rendered
     return compiler.sql_compiler.render_literal_value(value, Integer() if isinstance(value, int) else String())
 
 
@@ -83,23 +90,36 @@ def create_collection(name: str, table: Table, schema: CollectionSchema) -> Iter
             sequence=Name(name, id_sequence(name, key).name),
             column=Name(name, PARENT_TABLE, key.name),
         )
-    if schema.description:
-        yield _sql("COMMENT ON SCHEMA {schema} IS {text}", schema=Name(name), text=schema.description)
-        yield _sql("COMMENT ON TABLE {table} IS {text}", table=Name(name, PARENT_TABLE), text=schema.description)
-    for field in schema.fields:
-        if field.description:
-            column = Name(name, PARENT_TABLE, field.name)
-            yield _sql("COMMENT ON COLUMN {column} IS {text}", column=column, text=field.description)
+    description = schema.description or UNDESCRIBED
+    yield _comment_on_schema(name, description)
+    yield _comment_on_table(name, PARENT_TABLE, description)
+    own = {DYNAMIC_COLUMN: _ABOUT_DYNAMIC_COLUMN, PARTITION_COLUMN: _ABOUT_PARTITION_COLUMN}
+    described = {field.name: field.description for field in schema.fields if field.description}
+    for column, text in (described | {name: text for name, text in own.items() if name in table.c}).items():
+        yield _sql("COMMENT ON COLUMN {column} IS {text}", column=Name(name, PARENT_TABLE, column), text=text)
 
 
-def create_leaf(collection: str, leaf: str) -> Statement:
+_ABOUT_DYNAMIC_COLUMN = "What entities have beside the fields, as JSON"
+_ABOUT_PARTITION_COLUMN = "The name of the partition"
+
+
+def _comment_on_schema(schema: str, text: str) -> Statement:
+    return _sql("COMMENT ON SCHEMA {schema} IS {text}", schema=Name(schema), text=text)
+
+
+def _comment_on_table(schema: str, table: str, text: str) -> Statement:
+    return _sql("COMMENT ON TABLE {table} IS {text}", table=Name(schema, table), text=text)
+
+
+def create_leaf(collection: str, leaf: str, partition: str) -> Iterator[Statement]:
     """A table like the parent, to be attached: that locks nobody out, where PARTITION OF would."""
-    return _sql(
+    yield _sql(
         "CREATE TABLE {leaf} (LIKE {parent} INCLUDING ALL) WITH (toast_tuple_target = {target})",
         leaf=Name(collection, leaf),
         parent=Name(collection, PARENT_TABLE),
         target=LEAF_TOAST_TARGET,
     )
+    yield _comment_on_table(collection, leaf, f"The entities of partition {partition}")
 
 
 def attach_list_leaf(collection: str, leaf: str, partition: str) -> Statement:
@@ -169,32 +189,35 @@ _METHODS: Mapping[type, Statement] = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class IndexKey:
+    """What an index holds of each row: a column or an expression of it; and how, if not as its type usually does."""
+
+    expression: ColumnElement[Any]
+    operator_class: Name | None = None
+
+
 def create_index(
-    collection: str,
-    table: str,
-    index: str,
-    field: Field,
-    spec: IndexSpec,
-    *,
-    extension_schema: str,
-    scope: IndexScope = IndexScope.TABLE,
+    collection: str, table: str, index: str, key: IndexKey, spec: IndexSpec, *, scope: IndexScope = IndexScope.TABLE
 ) -> Statement:
     target = Statement(scope.value.template, {"index": Name(index), "table": Name(collection, table)})
-    operators, options = _NOTHING, _NOTHING
-    if isinstance(spec, Hnsw | IvfFlat):
-        operators = _sql("{class_}", class_=Name(extension_schema, operator_class(field, spec.metric)))
+    options = _NOTHING
     if isinstance(spec, Hnsw):
         options = _sql("WITH (m = {m}, ef_construction = {ef})", m=spec.m, ef=spec.ef_construction)
     elif isinstance(spec, IvfFlat):
         options = _sql("WITH (lists = {lists})", lists=spec.lists)
     return _sql(
-        "CREATE {target} USING {method} ({column} {operators}) {options}",
+        "CREATE {target} USING {method} ({expression} {operators}) {options}",
         target=target,
         method=_METHODS[type(spec)],
-        column=Name(field.name),
-        operators=operators,
+        expression=_sql("{it}" if isinstance(key.expression, Column) else "({it})", it=key.expression),
+        operators=_NOTHING if key.operator_class is None else _sql("{it}", it=key.operator_class),
         options=options,
     )
+
+
+def comment_on_index(collection: str, index: str, comment: str) -> Statement:
+    return _sql("COMMENT ON INDEX {index} IS {text}", index=Name(collection, index), text=comment)
 
 
 def attach_index(collection: str, parent_index: str, leaf_index: str) -> Statement:
@@ -213,7 +236,16 @@ def drop_index(collection: str, index: str) -> Statement:
 def create_alias(alias: str, collection: str, columns: tuple[str, ...]) -> Iterator[Statement]:
     """A schema with a view on the collection's table; columns are listed, so that it reads the same for ever."""
     yield _sql("CREATE SCHEMA {schema}", schema=Name(alias))
+    yield _comment_on_schema(alias, _ABOUT_ALIAS)
     yield create_alias_view(alias, collection, columns)
+    yield comment_on_alias_view(alias)
+
+
+_ABOUT_ALIAS = "An alias of vecstore: a second name for a collection, whose entities its view shows"
+
+
+def comment_on_alias_view(alias: str) -> Statement:
+    return _sql("COMMENT ON VIEW {view} IS {text}", view=Name(alias, PARENT_TABLE), text=_ABOUT_ALIAS)
 
 
 def create_alias_view(alias: str, collection: str, columns: tuple[str, ...]) -> Statement:
@@ -233,6 +265,34 @@ def drop_view(schema: str, view: str) -> Statement:
     return _sql("DROP VIEW {view} RESTRICT", view=Name(schema, view))
 
 
+class Right(Enum):
+    """What a role may do with an object."""
+
+    LOOK_INTO = _sql("USAGE ON SCHEMA {object}")
+    READ = _sql("SELECT ON TABLE {object}")
+    WRITE = _sql("INSERT, UPDATE, DELETE ON TABLE {object}")
+    DRAW = _sql("USAGE ON SEQUENCE {object}")
+
+
+def grant(right: Right, name: Name, role: str) -> Statement:
+    what = Statement(right.value.template, {"object": name})
+    return _sql("GRANT {what} TO {role}", what=what, role=Name(role))
+
+
+def revoke(right: Right, name: Name, role: str) -> Statement:
+    what = Statement(right.value.template, {"object": name})
+    return _sql("REVOKE {what} FROM {role}", what=what, role=Name(role))
+
+
+def give_schema(schema: str, owner: str) -> Statement:
+    return _sql("ALTER SCHEMA {schema} OWNER TO {owner}", schema=Name(schema), owner=Name(owner))
+
+
+def give_table(schema: str, table: str, owner: str) -> Statement:
+    """A table, with its indexes and the sequences of its columns, or a view. Takes ACCESS EXCLUSIVE on it."""
+    return _sql("ALTER TABLE {table} OWNER TO {owner}", table=Name(schema, table), owner=Name(owner))
+
+
 def lock_out_writers(schema: str, table: str) -> Statement:
     """Takes SHARE on the table and its partitions: the lock of CREATE INDEX, taken before a look at the rows."""
     return _sql("LOCK TABLE {table} IN SHARE MODE", table=Name(schema, table))
@@ -241,3 +301,35 @@ def lock_out_writers(schema: str, table: str) -> Statement:
 def set_local(setting: LiteralString, value: int | str) -> Statement:
     """For the rest of the transaction. A literal: what set_config() sets does not reach the workers of Citus."""
     return _sql("SET LOCAL {setting} = {value}", setting=Name(*setting.split(".")), value=value)
+
+
+def at_once(statements: Iterable[Statement]) -> Statement:
+    """Statements without parameters, sent as one."""
+    first, *others = statements
+    for statement in others:
+        first = _sql("{first}; {then}", first=first, then=statement)
+    return first
+
+
+def reindex_concurrently(schema: str, index: str) -> Statement:
+    """Outside a transaction; nobody waits. Interrupted, it leaves an invalid index `<index>_ccnew`."""
+    return _sql("REINDEX INDEX CONCURRENTLY {index}", index=Name(schema, index))
+
+
+def analyze(schema: str, table: str, column: str) -> Statement:
+    """Of one column, for the sake of the rows: how many are live, how many dead."""
+    return _sql("ANALYZE {table} ({column})", table=Name(schema, table), column=Name(column))
+
+
+def vacuum(schema: str, table: str) -> Statement:
+    """Outside a transaction; nobody waits."""
+    return _sql("VACUUM (ANALYZE) {table}", table=Name(schema, table))
+
+
+def finish_detaching(collection: str, leaf: str) -> Statement:
+    """What an interrupted DETACH PARTITION ... CONCURRENTLY had still to do."""
+    return _sql(
+        "ALTER TABLE {parent} DETACH PARTITION {leaf} FINALIZE",
+        parent=Name(collection, PARENT_TABLE),
+        leaf=Name(collection, leaf),
+    )

@@ -11,6 +11,10 @@ from .naming import DYNAMIC_COLUMN, PARTITION_COLUMN
 from .schema import CollectionSchema, Hnsw, IndexSpec, IvfFlat, Metric
 
 
+UNDESCRIBED = "A collection of vecstore"
+"""What psql shows of a collection without a description."""
+
+
 class IndexState(StrEnum):
     """Whether searches use an index."""
 
@@ -29,7 +33,7 @@ class PartitionDescription:
 
 @dataclass(frozen=True, slots=True)
 class OtherIndex:
-    """An index made by hand that no specification of ours describes: partial, of several columns, of another kind."""
+    """An index made by hand that no specification of ours describes: partial, of several columns, of an expression."""
 
     access_method: str
     operator_class: str
@@ -37,7 +41,12 @@ class OtherIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexDescription:
-    """An index. `field` is the field's name, or the expression of an index that was made by hand."""
+    """An index.
+
+    field           the field's name, "$meta" for the dynamic one, a path as filters write it, "meta['lang']", or the
+                    expression of an index that was made by hand
+    half_precision  the index holds the field's vectors in half precision, although the table holds them in single
+    """
 
     name: str
     field: str
@@ -98,6 +107,17 @@ class CollectionDescription:
     def cosine_fields(self) -> frozenset[str]:
         """Fields whose vectors must have a direction, for an index by COSINE holds no others."""
         return frozenset(index.field for index in self.indexes if index.metric is Metric.COSINE)
+
+    @cached_property
+    def half_precision_fields(self) -> frozenset[str]:
+        """Fields whose vectors must fit into half precision, for an index holds them so."""
+        return frozenset(index.field for index in self.indexes if index.half_precision)
+
+    @cached_property
+    def ready_indexes(self) -> frozenset[tuple[str, IndexSpec]]:
+        """The field, or path, and the specification of each index of ours that searches use."""
+        ready = (index for index in self.indexes if index.state is IndexState.READY)
+        return frozenset((index.field, index.spec) for index in ready if not isinstance(index.spec, OtherIndex))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

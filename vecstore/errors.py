@@ -24,7 +24,9 @@ VecstoreError
 │   └── CollectionHasAliases             Milvus's rule: aliases go first
 ├── PermissionDenied (PermissionError)
 ├── UnsupportedServer (RuntimeError)     PostgreSQL or pgvector too old, or missing
-│   └── NotInstalled                     schema `vecstore` is not in this database: store.upgrade()
+│   ├── NotInstalled                     schema `vecstore` is not in this database: store.upgrade()
+│   ├── SchemaOutdated                   an older library's schema `vecstore`: store.upgrade()
+│   └── SchemaTooNew                     a newer library's schema `vecstore`: install that one
 ├── MissingExtra (ImportError)           an optional part is not installed
 ├── EmbeddedServerError (RuntimeError)   the embedded PostgreSQL cannot be started
 ├── PoolTimeout (TimeoutError)           all connections of the engine's pool were in use
@@ -79,6 +81,8 @@ __all__ = [
     "PermissionDenied",
     "PoolTimeout",
     "QueryTimeout",
+    "SchemaOutdated",
+    "SchemaTooNew",
     "TransactionAborted",
     "UnsupportedServer",
     "VecstoreError",
@@ -201,6 +205,14 @@ class UnsupportedServer(VecstoreError, RuntimeError):
 
 class NotInstalled(UnsupportedServer):
     """This database has no schema `vecstore` yet: run store.upgrade() as a role that may create it."""
+
+
+class SchemaOutdated(UnsupportedServer):
+    """Schema `vecstore` is an older library's: run store.upgrade() as the role that owns it."""
+
+
+class SchemaTooNew(UnsupportedServer):
+    """Schema `vecstore` is a newer library's: install that, or let it take the schema back."""
 
 
 class MissingExtra(VecstoreError, ImportError):

@@ -20,6 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
 from .database import ServerFacts
+from .ddl import Statement
 from .errors import InvalidArgument
 
 BIT_OID = 1560
@@ -78,11 +79,16 @@ class _TimestampLoader(Loader):
             raise psycopg.DataError("a time before year 1, after year 9999 or infinite") from None
 
 
-def raw_cursor(connection: Connection, facts: ServerFacts) -> psycopg.Cursor[tuple[Any, ...]]:
-    """A psycopg cursor in the connection's transaction; what is registered on it does not touch the connection."""
+def _driver_connection(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
     driver_connection = connection.connection.driver_connection
     if not isinstance(driver_connection, psycopg.Connection):
         raise TypeError(f"expected a connection of psycopg 3, got {type(driver_connection).__module__}")
+    return driver_connection
+
+
+def raw_cursor(connection: Connection, facts: ServerFacts) -> psycopg.Cursor[tuple[Any, ...]]:
+    """A psycopg cursor in the connection's transaction; what is registered on it does not touch the connection."""
+    driver_connection = _driver_connection(connection)
     if driver_connection.info.encoding != "utf-8":
         raise InvalidArgument(f"client_encoding must be UTF8, this connection's is {driver_connection.info.encoding}")
     cursor: psycopg.Cursor[tuple[Any, ...]] = driver_connection.cursor(binary=True)
@@ -93,11 +99,19 @@ def raw_cursor(connection: Connection, facts: ServerFacts) -> psycopg.Cursor[tup
     return cursor
 
 
-def _driver_form(connection: Connection, statement: ClauseElement) -> tuple[str, Mapping[str, Any]]:
-    """SQL text and parameters for psycopg, with the types' own conversions applied and IN lists spelled out."""
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A statement for psycopg: its text, and the parameters that were known when it was compiled."""
+
+    text: str
+    constants: Mapping[str, Any]
+
+
+def compiled(connection: Connection, statement: ClauseElement) -> Compiled:
+    """A statement with the types' own conversions applied and IN lists spelled out."""
     dialect = connection.dialect
-    compiled = statement.compile(dialect=dialect)
-    expanded = compiled.construct_expanded_state()  # type: ignore[attr-defined]
+    rendered = statement.compile(dialect=dialect)
+    expanded = rendered.construct_expanded_state()  # type: ignore[attr-defined]
     parameters = dict(expanded.parameters)
     if len(parameters) > _MAX_PARAMETERS:
         raise InvalidArgument(
@@ -105,13 +119,22 @@ def _driver_form(connection: Connection, statement: ClauseElement) -> tuple[str,
             "array, column == any_(literal(values, ARRAY(...)))"
         )
     processors = dict(expanded.processors)
-    for name, bind in compiled.binds.items():  # type: ignore[attr-defined]
+    for name, bind in rendered.binds.items():  # type: ignore[attr-defined]
         if name in parameters and name not in processors:
             processors[name] = bind.type.dialect_impl(dialect).bind_processor(dialect)
     for name, processor in processors.items():
         if processor is not None and name in parameters:
             parameters[name] = processor(parameters[name])
-    return expanded.statement, parameters
+    return Compiled(expanded.statement, parameters)
+
+
+def compiled_settings(connection: Connection, settings: Statement) -> str:
+    return str(settings.compile(dialect=connection.dialect))
+
+
+def make_settings(connection: Connection, settings: str) -> None:
+    """Run compiled settings: several at once, which a prepared statement could not be."""
+    _driver_connection(connection).execute(settings, prepare=False)
 
 
 Rows = list[tuple[Any, ...]]
@@ -119,24 +142,23 @@ Prepared = Callable[[Mapping[str, Any]], Rows]
 
 
 def prepared(
-    connection: Connection, facts: ServerFacts, statement: ClauseElement, *, prepare: bool | None = None
+    connection: Connection, facts: ServerFacts, statement: Compiled, *, prepare: bool | None = None
 ) -> Prepared:
-    """A statement compiled once, to be run with parameters many times.
+    """A statement to be run with parameters, many times.
 
     prepare  psycopg's: None leaves it to the connection's threshold, False keeps it from being prepared
     """
-    text, constant = _driver_form(connection, statement)
     cursor = raw_cursor(connection, facts)
 
     def run(parameters: Mapping[str, Any]) -> Rows:
-        return cursor.execute(text, {**constant, **parameters}, prepare=prepare).fetchall()
+        return cursor.execute(statement.text, {**statement.constants, **parameters}, prepare=prepare).fetchall()
 
     return run
 
 
 def fetch(connection: Connection, facts: ServerFacts, statement: ClauseElement, *, prepare: bool | None = None) -> Rows:
     """The rows of a statement."""
-    return prepared(connection, facts, statement, prepare=prepare)({})
+    return prepared(connection, facts, compiled(connection, statement), prepare=prepare)({})
 
 
 class Explained(Executable, ClauseElement):

@@ -18,11 +18,13 @@ MAX_PARTITION_BYTES = 255
 PARENT_TABLE = "entities"
 PARTITION_COLUMN = "_partition"
 DYNAMIC_COLUMN = "_meta"
+DYNAMIC_FIELD = "$meta"
 DEFAULT_PARTITION = "_default"
 OWN_SCHEMA = "vecstore"
 TRASH_PREFIX = "_vecstore_trash_"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NO_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
 _PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
 
 _RESERVED_SCHEMAS = frozenset({"public", "information_schema", OWN_SCHEMA})
@@ -119,12 +121,32 @@ def leaf_name(partition: str, taken: Container[str] = ()) -> str:
     return fitted(f"{PARENT_TABLE}_{partition}", taken)
 
 
-def index_name(field: str, *, metric: str | None = None, taken: Container[str] = ()) -> str:
-    """The name of an index that the caller did not name: `embedding_idx`, or `embedding_l2_idx` beside it."""
-    plain = fitted(f"{field}_idx")
-    if metric is None or plain not in taken:
+def path_text(column: str, keys: Iterable[str | int]) -> str:
+    """A place in a JSON column as filters write it: `meta['a'][0]`, `$meta['lang']`."""
+    field = DYNAMIC_FIELD if column == DYNAMIC_COLUMN else column
+    return field + "".join(f"[{key}]" if isinstance(key, int) else f"[{_quoted(key)}]" for key in keys)
+
+
+def _quoted(key: str) -> str:
+    return f"'{''.join(map(_escaped, key))}'"
+
+
+def _escaped(letter: str) -> str:
+    if letter in {"\\", "'"}:
+        return f"\\{letter}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
+
+
+def index_name(field: str, *, kind: str | None = None, taken: Container[str] = ()) -> str:
+    """The name of an index that the caller did not name: `embedding_idx`, or `embedding_l2_idx` beside it.
+
+    Of the path `meta['lang']`, `meta_lang_idx`.
+    """
+    stem = _NO_IDENTIFIER.sub(" ", field).strip().replace(" ", "_")
+    plain = fitted(f"{stem}_idx")
+    if kind is None or plain not in taken:
         return plain
-    return fitted(f"{field}_{metric.lower()}_idx")
+    return fitted(f"{stem}_{kind.lower()}_idx", taken)
 
 
 def leaf_index_name(index: str, leaf: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .asking import MAX_EF, Asked
-from .ddl import Statement, set_local
+from .ddl import Statement, at_once, set_local
 from .description import IndexDescription
 from .schema import Hnsw, IvfFlat
 
@@ -65,12 +65,16 @@ class HnswScan:
     iterate: bool
     wanted: int
 
-    def settings(self) -> Iterator[Statement]:
-        yield set_local("hnsw.ef_search", self.ef)
-        yield set_local("hnsw.iterative_scan", "relaxed_order" if self.iterate else "off")
+    @property
+    def settings(self) -> Statement:
+        settings = [
+            set_local("hnsw.ef_search", self.ef),
+            set_local("hnsw.iterative_scan", "relaxed_order" if self.iterate else "off"),
+        ]
         if self.wanted > MAX_EF:
-            yield set_local("hnsw.max_scan_tuples", max(_SCAN_TUPLES, _VISITED * self.wanted))
-            yield set_local("hnsw.scan_mem_multiplier", _SCAN_MEMORY)
+            settings.append(set_local("hnsw.max_scan_tuples", max(_SCAN_TUPLES, _VISITED * self.wanted)))
+            settings.append(set_local("hnsw.scan_mem_multiplier", _SCAN_MEMORY))
+        return at_once(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,9 @@ class IvfFlatScan:
 
     probes: int
 
-    def settings(self) -> Iterator[Statement]:
-        yield set_local("ivfflat.probes", self.probes)
-        yield set_local("ivfflat.iterative_scan", "relaxed_order")
+    @property
+    def settings(self) -> Statement:
+        return at_once([set_local("ivfflat.probes", self.probes), set_local("ivfflat.iterative_scan", "relaxed_order")])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,20 @@ _FORGET_COLLECTION = text("""
     DELETE FROM vecstore.collection_registry WHERE entities = CAST(CAST(:oid AS oid) AS regclass)
 """)
 
+_REGISTER_FIELD = text("""
+    UPDATE vecstore.collection_registry r
+    SET fields = (r.fields - CAST(:field AS text)) || CAST(:attributes AS jsonb)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = r.entities AND n.nspname = :name AND c.relname = 'entities'
+""")
+
+_REGISTER_PROPERTIES = text("""
+    UPDATE vecstore.collection_registry r
+    SET properties = CAST(:properties AS jsonb)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = r.entities AND n.nspname = :name AND c.relname = 'entities'
+""")
+
 _MARK_DROPPED = text("""
     UPDATE vecstore.collection_registry SET dropped_at = pg_catalog.now(), dropped_name = :name
     WHERE entities = CAST(CAST(:oid AS oid) AS regclass)
@@ -51,6 +65,17 @@ def register_collection(name: str, schema: CollectionSchema) -> Executable:
         "properties": json.dumps(dict(schema.properties)),
     }
     return _REGISTER_COLLECTION.bindparams(**values)
+
+
+def register_field(name: str, schema: CollectionSchema, field: str) -> Executable:
+    """A field of a collection as the schema has it; one that it has no longer is forgotten."""
+    attributes = field_attributes(schema).get(field)
+    kept = json.dumps({} if attributes is None else {field: attributes})
+    return _REGISTER_FIELD.bindparams(name=name, field=field, attributes=kept)
+
+
+def register_properties(name: str, properties: Mapping[str, str]) -> Executable:
+    return _REGISTER_PROPERTIES.bindparams(name=name, properties=json.dumps(dict(properties)))
 
 
 def forget_collection(oid: int) -> Executable:

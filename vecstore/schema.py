@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -83,16 +84,23 @@ MAX_DIM: Mapping[DataType, int] = {
 
 # The most dimensions that pgvector indexes: a row of the index must fit on a page of 8 kB.
 MAX_INDEXED_DIM: Mapping[DataType, int] = {
-    DataType.FLOAT_VECTOR: 2_000,
+    DataType.FLOAT_VECTOR: 4_000,
     DataType.FLOAT16_VECTOR: 4_000,
-    DataType.BFLOAT16_VECTOR: 2_000,
+    DataType.BFLOAT16_VECTOR: 4_000,
     DataType.INT8_VECTOR: 4_000,
     DataType.BINARY_VECTOR: 64_000,
     DataType.SPARSE_FLOAT_VECTOR: MAX_SPARSE_DIM,
 }
 
+# With more dimensions, the index holds vectors of these types in half precision.
+_MAX_SINGLE_PRECISION_DIM = 2_000
+_SINGLE_PRECISION = frozenset({DataType.FLOAT_VECTOR, DataType.BFLOAT16_VECTOR})
+
 _REAL_METRICS = (Metric.COSINE, Metric.L2, Metric.IP)
 _BIT_METRICS = (Metric.HAMMING, Metric.JACCARD)
+
+_TEXTS = frozenset({DataType.VARCHAR, DataType.TEXT})
+_CONFIGURATION = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 
 def metrics_of(data_type: DataType) -> tuple[Metric, ...]:
@@ -116,6 +124,8 @@ class Field:
     nullable        None is a value; a vector that is None is found by no search
     default_value   taken where the input has no value or None; scalars and strings only
     partition_key   rows are spread over hash partitions by this field; INT64 or VARCHAR
+    text_search     VARCHAR and TEXT: the text search configuration of PostgreSQL that text_match() and phrase_match()
+                    use, `english`, or `schema.name` for one that is not PostgreSQL's own; `simple` if left out
 
     Raises InvalidName or InvalidSchema.
     """
@@ -131,6 +141,7 @@ class Field:
     nullable: bool = field(default=False, kw_only=True)
     default_value: Any = field(default=None, kw_only=True)
     partition_key: bool = field(default=False, kw_only=True)
+    text_search: str | None = field(default=None, kw_only=True)
     description: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -139,6 +150,7 @@ class Field:
             self._make_data_type(attribute)
         self._check_size()
         self._check_keys()
+        self._check_text_search()
         if self.default_value is not None and (
             self.data_type.is_vector or self.data_type in {DataType.JSON, DataType.ARRAY} or self.primary_key
         ):
@@ -189,6 +201,22 @@ class Field:
             raise self._wrong("auto_id belongs to the primary key")
         if self.partition_key and (not is_key_type or self.nullable or self.primary_key):
             raise self._wrong("a partition key is INT64 or VARCHAR, never nullable and not the primary key")
+
+    def _check_text_search(self) -> None:
+        name = self.text_search
+        if name is None:
+            return
+        if self.data_type not in _TEXTS:
+            raise self._wrong(f"text_search belongs to VARCHAR and TEXT, not to {self.data_type}")
+        if not isinstance(name, str) or not _CONFIGURATION.fullmatch(name):
+            raise self._wrong(
+                f"text_search is the name of a text search configuration, 'english' or 'schema.name', not {name!r:.80}"
+            )
+
+    @property
+    def indexed_in_half_precision(self) -> bool:
+        """Whether an index can hold the vectors in half precision only: in single they do not fit on a page of it."""
+        return self.data_type in _SINGLE_PRECISION and (self.dim or 0) > _MAX_SINGLE_PRECISION_DIM
 
 
 def _check_text(value: object, what: str) -> None:
@@ -326,14 +354,30 @@ class IvfFlat:
         _check_option(self, "lists", 1, 32_768)
 
 
+_CASTS = (DataType.VARCHAR, DataType.DOUBLE, DataType.BOOL)
+
+
 @dataclass(frozen=True, slots=True)
 class Btree:
-    """An ordered index on a scalar field: equality, ranges, sorting."""
+    """An ordered index on a scalar field, or on a place in a JSON field: equality, ranges, and `like 'A%'`.
+
+    cast  JSON: what the place is compared with, VARCHAR, DOUBLE (every number, exactly) or BOOL; values of another type
+          are not found through the index, as no filter finds them
+
+    Strings are in the order of their bytes, which is the filters'.
+    """
+
+    cast: DataType | None = None
+
+    def __post_init__(self) -> None:
+        if self.cast is not None and self.cast not in _CASTS:
+            raise InvalidArgument(f"Btree: cast must be one of {', '.join(_CASTS)}, got {self.cast!r}")
+        object.__setattr__(self, "cast", None if self.cast is None else DataType(self.cast))
 
 
 @dataclass(frozen=True, slots=True)
 class Gin:
-    """An inverted index on a JSON or ARRAY field: containment."""
+    """An inverted index: containment in a JSON or ARRAY field, text_match() and phrase_match() in a VARCHAR or TEXT."""
 
 
 VectorIndex = Hnsw | IvfFlat
@@ -351,16 +395,39 @@ def _metric(value: object) -> Metric:
 def check_index(spec: IndexSpec, field: Field) -> None:
     """Raise InvalidArgument unless PostgreSQL can index the field so."""
     kind, name = field.data_type, type(spec).__name__
-    if not isinstance(spec, IndexSpec):
-        raise InvalidArgument(f"an index is Hnsw, IvfFlat, Btree or Gin, not {spec!r}")
+    if kind is DataType.JSON:
+        check_json_index(spec, field.name, is_whole=True)
+        return
+    _check_spec(spec)
     if isinstance(spec, Hnsw | IvfFlat):
         _check_vector_index(spec, field)
     elif kind.is_vector:
         raise InvalidArgument(f"{name} does not index vectors, and field {field.name!r} is {kind}: use Hnsw or IvfFlat")
-    elif isinstance(spec, Btree) and kind in {DataType.JSON, DataType.ARRAY}:
+    elif isinstance(spec, Btree) and kind is DataType.ARRAY:
         raise InvalidArgument(f"Btree does not index {kind}, the type of field {field.name!r}: use Gin")
-    elif isinstance(spec, Gin) and kind not in {DataType.JSON, DataType.ARRAY}:
-        raise InvalidArgument(f"Gin indexes JSON and ARRAY, and field {field.name!r} is {kind}: use Btree")
+    elif isinstance(spec, Btree) and spec.cast is not None:
+        raise InvalidArgument(f"cast belongs to a place in JSON, and field {field.name!r} is {kind}: use Btree()")
+    elif isinstance(spec, Gin) and kind not in {DataType.ARRAY, *_TEXTS}:
+        raise InvalidArgument(
+            f"Gin indexes JSON, ARRAY, VARCHAR and TEXT, and field {field.name!r} is {kind}: use Btree"
+        )
+
+
+def check_json_index(spec: IndexSpec, path: str, *, is_whole: bool) -> None:
+    """Raise InvalidArgument unless PostgreSQL can index JSON so: a column as a whole, or the place of a path in it."""
+    _check_spec(spec)
+    if isinstance(spec, Hnsw | IvfFlat):
+        raise InvalidArgument(f"{type(spec).__name__} indexes vectors, and {path!r} is JSON: use Btree or Gin")
+    if isinstance(spec, Btree) and spec.cast is None:
+        use = "use Gin, or Btree(cast=...) on a place in it" if is_whole else "say as what, Btree(cast=...)"
+        raise InvalidArgument(f"Btree does not index JSON, which {path!r} is: {use}; casts: {', '.join(_CASTS)}")
+    if isinstance(spec, Gin) and not is_whole:
+        raise InvalidArgument(f"Gin indexes a JSON field as a whole, not {path!r}, a place in one: use Btree(cast=...)")
+
+
+def _check_spec(spec: object) -> None:
+    if not isinstance(spec, IndexSpec):
+        raise InvalidArgument(f"an index is Hnsw, IvfFlat, Btree or Gin, not {spec!r}")
 
 
 def _check_vector_index(spec: VectorIndex, field: Field) -> None:
@@ -373,8 +440,8 @@ def _check_vector_index(spec: VectorIndex, field: Field) -> None:
     most = MAX_INDEXED_DIM[kind]
     if field.dim is not None and field.dim > most:
         raise InvalidArgument(
-            f"field {field.name!r} has {field.dim:,} dimensions, pgvector indexes at most {most:,} of {kind}; "
-            "search without an index is exact, or declare FLOAT16_VECTOR (4,000)"
+            f"field {field.name!r} has {field.dim:,} dimensions, pgvector indexes at most {most:,} of {kind}: search "
+            "without an index, which is exact, or keep vectors of fewer dimensions"
         )
     if isinstance(spec, IvfFlat) and kind is DataType.SPARSE_FLOAT_VECTOR:
         raise InvalidArgument(f"IvfFlat does not index {kind}, the type of field {field.name!r}: use Hnsw")

@@ -36,7 +36,6 @@ from sqlalchemy.types import NullType
 from .description import CollectionDescription, IndexDescription, IndexState
 from .errors import InvalidArgument
 from .hits import Hit, Hits, SearchPath
-from .naming import PARTITION_COLUMN
 from .ordering import Order
 from .projection import Projection
 from .schema import Field, Metric, metrics_of
@@ -101,6 +100,10 @@ class Grouping:
     strict: bool
 
 
+Entity = tuple[Any, Any]
+"""A primary key, and the partition, or partition key, that it is unique in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a page of an iterator ended, and how many entities came before: the next page begins after it."""
@@ -109,6 +112,11 @@ class Position:
     distance: float
     key: int | str
     place: Any
+
+
+def place_of(table: Table, key: str) -> Column[Any]:
+    """What tells entities of one key apart, which two partitions may hold: the partition's name, or its key."""
+    return next(column for column in table.primary_key if column.key != key)
 
 
 @dataclass(frozen=True)
@@ -150,10 +158,7 @@ class Request:
 
     @cached_property
     def _place(self) -> Column[Any]:
-        """What tells entities of one key apart, which two partitions may hold."""
-        if PARTITION_COLUMN in self.table.c:
-            return self.table.c[PARTITION_COLUMN]
-        return next(column for column in self.table.primary_key if column.key != self.key)
+        return place_of(self.table, self.key)
 
     def _distance(self, vector: ColumnElement[Any], query: ColumnElement[Any]) -> ColumnElement[float]:
         operator = qualified_operator(OPERATORS[self.metric], self.extension_schema)
@@ -236,7 +241,10 @@ class Request:
         return select(*row.c).order_by(*orders, row.c[_DISTANCE], row.c[_ID])
 
     def _page(self, found: FromClause) -> Select[Any]:
-        statement = select(*found.c).order_by(found.c[_DISTANCE], found.c[_ID], found.c[_PLACE])
+        # Since PostgreSQL 17 a materialised query is taken to be in the order it was asked for, and what an index hands
+        # out nearly sorted would stay so: an expression is a thing that nothing is sorted by.
+        nearest = found.c[_DISTANCE] + literal(0, literal_execute=True)
+        statement = select(*found.c).order_by(nearest, found.c[_ID], found.c[_PLACE])
         return statement.limit(_number(self.limit)).offset(_number(self.offset))
 
     def _page_of_groups(self, found: FromClause, grouping: Grouping) -> Select[Any]:
@@ -275,14 +283,14 @@ class Request:
         score = SCORES[self.metric]
         record = self.projection.record
         first = 3 + (self.grouping is not None) + len(self.order_by)
-        return Hits(
-            [
-                Hit(row[0], score(row[1]), record(row[first:]))
-                for row in rows
-                if not math.isnan(row[1]) and not self._is_beyond(row[1])
-            ],
-            path,
-        )
+        return Hits([Hit(row[0], score(row[1]), record(row[first:])) for row in self._kept(rows)], path)
+
+    def entities(self, rows: Sequence[Sequence[Any]]) -> list[Entity]:
+        """What tells the entities of hits() from all others, in their order."""
+        return [(row[0], row[2]) for row in self._kept(rows)]
+
+    def _kept(self, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        return [row for row in rows if not math.isnan(row[1]) and not self._is_beyond(row[1])]
 
     def position(self, row: Sequence[Any], count: int) -> Position:
         """Where a page that ends with this row ends."""

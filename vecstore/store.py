@@ -8,6 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -15,11 +16,12 @@ from typing import Self, cast
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from . import catalog, installation
+from . import catalog
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
-from .errors import CollectionNotFound, InvalidArgument
+from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
 from .operations import aliases, collections, maintenance
+from .operations import privileges as rights
 from .operations.maintenance import Finding
 from .schema import CollectionSchema, Field
 
@@ -63,11 +65,26 @@ class Store:
     def upgrade(self) -> None:
         """Create schema `vecstore` and extension `vector`, or migrate them; one transaction, others wait for it.
 
-        Needs a role that may create schemas and extensions; connect() does it for the embedded server. Raises
-        PermissionDenied, NotOurs where somebody else has a schema of this name.
+        Needs a role that may create schemas and extensions; connect() does it for the embedded server. Locks that
+        others hold are tried for again until ddl_timeout; then LockTimeout, nothing changed. Raises PermissionDenied,
+        NotOurs where somebody else has a schema of this name, SchemaTooNew.
         """
-        self._database.alter("install schema vecstore", ["vecstore"], installation.upgrade)
-        self._database.forget_facts()
+        from . import installation  # noqa: PLC0415 - a tenth of a second, for Alembic
+
+        self._database.migrate("upgrade schema 'vecstore'", installation.upgrade)
+
+    def downgrade(self, revision: str) -> None:
+        """Take schema `vecstore` back for an older library; one transaction, which waits as upgrade()'s does.
+
+        revision  such as "vecstore_0001"; "base" for nothing of ours, where no collection is left
+
+        No row of a collection is lost. Raises InvalidArgument, PermissionDenied, LockTimeout, SchemaTooNew.
+        """
+        from . import installation  # noqa: PLC0415 - as above
+
+        self._database.migrate(
+            f"take schema 'vecstore' back to {revision!r}", partial(installation.downgrade, revision=revision)
+        )
 
     # Transactions
 
@@ -186,14 +203,45 @@ class Store:
         with self._database.reading("list aliases") as connection:
             return catalog.aliases(connection)
 
+    # Roles
+
+    def grant(self, role: str, *, on: str | None = None, privileges: str = "read") -> None:
+        """Let a role use a collection, by SQL and through this library, with its aliases and all future partitions.
+
+        on          a collection, or an alias of it; None: all collections that there are now
+        privileges  "read": search, query, count. "write": insert, upsert and delete as well, not truncate. "own":
+                    everything, the collection passes from its owner to the role; let several own it by making them
+                    members of that role
+
+        Rights are given on the parent table, never on a partition's. "own" locks each table for a moment, as a drop
+        does. Raises CollectionNotFound, PermissionDenied unless the collection is one's own, InvalidArgument for a
+        role that is not there.
+        """
+        rights.grant(self._database, role, on=on, privileges=privileges)
+
+    def revoke(self, role: str, *, on: str | None = None, privileges: str = "read") -> None:
+        """Take from a role what grant() gave it, and what is more than that: of "read", everything.
+
+        "own" passes the collection to the role that revokes. What a role has as a member of another stays. Raises what
+        grant() does, and OperationRefused where the role owns the collection, or is to lose it and does not.
+        """
+        rights.revoke(self._database, role, on=on, privileges=privileges)
+
     # Upkeep
 
     def doctor(self) -> tuple[Finding, ...]:
-        """Look for what interrupted work left behind; changes nothing. Nothing found: an empty tuple."""
+        """Look for what is not as it should be; changes nothing. Nothing found: an empty tuple.
+
+        What interrupted work or plain SQL left behind, worn indexes, vectors that an index leaves out, partitions of
+        other owners or open to others. Reads every vector under an index, where the role may.
+        """
         return maintenance.doctor(self._database)
 
     def repair(self) -> tuple[Finding, ...]:
-        """Clear away what doctor() finds, and return it."""
+        """Clear away what interrupted work or plain SQL left, and return it; what else doctor() finds is the caller's.
+
+        A finding's message says what to do about it. No row is lost.
+        """
         return maintenance.repair(self._database)
 
 
@@ -208,7 +256,8 @@ def connect(
     pgbouncer    the URL leads to PgBouncer in transaction mode: prepare nothing, set nothing for a session
 
     Several processes may open the same folder; the last one out stops the server. Raises UnsupportedServer,
-    ConnectionLost, and for the embedded server MissingExtra or EmbeddedServerError.
+    ConnectionLost, SchemaTooNew, and for the embedded server MissingExtra or EmbeddedServerError. A server whose schema
+    `vecstore` is missing or older is opened, for upgrade(): every other call raises NotInstalled or SchemaOutdated.
     """
     settings = Settings(ddl_timeout=ddl_timeout)
     if isinstance(target, Engine):
@@ -322,10 +371,18 @@ def _open_embedded(folder: Path | None, settings: Settings) -> Store:
         engine.dispose()
         server.release()
 
-    store = _opened(Database(engine, settings, keepalive=server), release=release)
+    database = Database(engine, settings, keepalive=server)
+    store = _opened(database, release=release)
     try:
-        store.upgrade()
+        _upgrade_if_needed(store, database)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _upgrade_if_needed(store: Store, database: Database) -> None:
+    try:
+        _ = database.facts
+    except (NotInstalled, SchemaOutdated):
+        store.upgrade()

@@ -173,7 +173,8 @@ _OPERATOR_CLASS_SUFFIX: Mapping[Metric, str] = {
 
 def operator_class(field: Field, metric: Metric) -> str:
     """The name of pgvector's operator class, e.g. vector_cosine_ops."""
-    return f"{VECTOR_STORAGE[field.data_type]}_{_OPERATOR_CLASS_SUFFIX[metric]}"
+    storage = "halfvec" if field.indexed_in_half_precision else VECTOR_STORAGE[field.data_type]
+    return f"{storage}_{_OPERATOR_CLASS_SUFFIX[metric]}"
 
 
 def metric_of_operator_class(name: str) -> Metric | None:

@@ -528,8 +528,8 @@ def test_an_index_option_out_of_range_is_refused_before_there_is_an_index(spec, 
 @pytest.mark.parametrize(
     ("kind", "dim", "metric"),
     [
-        (DataType.FLOAT_VECTOR, 2001, Metric.L2),
-        (DataType.BFLOAT16_VECTOR, 2001, Metric.IP),
+        (DataType.FLOAT_VECTOR, 4001, Metric.L2),
+        (DataType.BFLOAT16_VECTOR, 4001, Metric.IP),
         (DataType.FLOAT16_VECTOR, 4001, Metric.COSINE),
         (DataType.INT8_VECTOR, 4001, Metric.L2),
         (DataType.BINARY_VECTOR, 64_008, Metric.HAMMING),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Table, select
 
-from vecstore import Collection, CollectionSchema, DataType, Field, Store
+from vecstore import Btree, Collection, CollectionSchema, DataType, Field, Gin, Store
 from vecstore.filters import compile_filter, parse
+from vecstore.schema import IndexSpec
 from vecstore.tables import entities
 
 ROWS = 25
@@ -294,15 +295,25 @@ def connection(store: Store) -> Iterator[Connection]:
         yield connection
 
 
-def found(connection: Connection, table: Table, text: str) -> list[int]:
+def found(connection: Connection, table: Table, text: str, indexes: Container[tuple[str, IndexSpec]] = ()) -> list[int]:
     statement = select(table.c.id).order_by(table.c.id)
-    condition = compile_filter(text, SCHEMA, table)
+    condition = compile_filter(text, SCHEMA, table, indexes=indexes)
     assert condition is not None
     return list(connection.execute(statement.where(condition)).scalars())
 
 
-def test_the_server_answers_as_the_reference_does(collection: Collection, connection: Connection) -> None:
+def test_the_server_answers_as_the_reference_does_with_indexes_and_without(
+    collection: Collection, connection: Connection
+) -> None:
+    for path, cast in (("meta['a']", "VARCHAR"), ("meta['a']", "DOUBLE"), ("meta['a']", "BOOL"), ("dyn", "VARCHAR")):
+        collection.create_index(path, Btree(cast=DataType(cast)))
+    for field in ("meta", "$meta", "ints", "words", "floats", "title"):
+        collection.create_index(field, Gin())
+    for field in ("title", "other", "year"):
+        collection.create_index(field, Btree())
     table = entities("books", SCHEMA, extension_schema="public")
+    ready = collection.describe().ready_indexes
+    gin = frozenset(index for index in ready if index[1] == Gin())
     reference = Reference(SCHEMA)
     compared = answers = 0
 
@@ -320,12 +331,17 @@ def test_the_server_answers_as_the_reference_does(collection: Collection, connec
         keyed = [{"id": key, **row} for key, row in enumerate(contents)]
         collection.truncate()
         collection.insert(keyed)
-        for text in texts:
-            tree = parse(text)
-            expected = [row["id"] for row in keyed if reference.holds(tree, row)]
-            assert found(connection, table, text) == expected, text
-            compared += 1
-            answers += 0 < len(expected) < len(keyed)
+        expected = {
+            text: [row["id"] for row in keyed if reference.holds(tree, row)]
+            for text, tree in zip(texts, map(parse, texts), strict=True)
+        }
+        # With the indexes; with the GIN ones only; and as if there were none.
+        for seqscan, indexes in (("off", ready), ("off", gin), ("on", frozenset())):
+            connection.exec_driver_sql(f"SET enable_seqscan = {seqscan}")
+            for text, ids in expected.items():
+                assert found(connection, table, text, indexes) == ids, text
+        compared += len(texts)
+        answers += sum(0 < len(ids) < len(keyed) for ids in expected.values())
 
     agree()
     assert compared >= 2_000

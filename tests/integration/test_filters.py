@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from samples import BOOK_FIELDS, book
-from vecstore import Collection, FilterError, Hnsw, InvalidArgument, Store
+from vecstore import Collection, DataType, Field, FilterError, Gin, Hnsw, InvalidArgument, InvalidSchema, Store
 
 Fill = Callable[..., None]
 
@@ -55,3 +55,58 @@ def test_a_filter_that_is_none_says_where_and_deletes_nothing(books: Collection,
     with pytest.raises(FilterError):
         books.count(5)  # type: ignore[arg-type]
     assert books.num_entities == 3
+
+
+def test_a_text_is_searched_in_its_language(store: Store) -> None:
+    fields = (
+        *BOOK_FIELDS,
+        Field("synopsis", DataType.VARCHAR, max_length=100, nullable=True, text_search="english"),
+        Field("inhalt", DataType.TEXT, nullable=True, text_search="german"),
+    )
+    books = store.create_collection("books", fields)
+    text = "The horses of Berlin ran"
+    books.insert([book(1, synopsis=text, inhalt="Die Häuser in Berlin", title=text), book(2)])
+    for filter_, found in (
+        ("text_match(synopsis, 'horse')", 1),
+        ("text_match(title, 'horse')", 0),
+        ("text_match(title, 'horses')", 1),
+        ("text_match(inhalt, 'haus')", 1),
+        ("text_match(synopsis, 'the')", 0),
+        ("phrase_match(synopsis, 'horse of berlin')", 1),
+        ("phrase_match(synopsis, 'horse berlin')", 0),
+        ("phrase_match(synopsis, 'horse berlin', 1)", 1),
+        ("not text_match(synopsis, 'cat')", 1),
+    ):
+        assert books.count(filter_) == found, filter_
+    assert books.describe().schema.fields == fields
+
+
+def test_a_configuration_that_is_not_there_is_refused_with_those_that_are(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA words")
+        connection.exec_driver_sql('CREATE TEXT SEARCH CONFIGURATION words."Mine" (COPY = english)')
+        connection.exec_driver_sql("CREATE TEXT SEARCH CONFIGURATION public.mine (COPY = english)")
+    for name in ("klingon", "mine", "words.mine", "English", "pg_catalog.english"):
+        fields = (*BOOK_FIELDS, Field("synopsis", DataType.TEXT, text_search=name))
+        with pytest.raises(
+            InvalidSchema, match=f"'synopsis': no text search configuration '{name}'; .*german.*words.Mine"
+        ):
+            store.create_collection("books", fields)
+        assert not store.has_collection("books")
+    books = store.create_collection(
+        "books", (*BOOK_FIELDS, Field("synopsis", DataType.TEXT, nullable=True, text_search="words.Mine"))
+    )
+    books.create_index("synopsis", Gin())
+    books.insert([book(1, synopsis="horses")])
+    assert books.count("text_match(synopsis, 'horse')") == 1
+
+
+def test_no_search_path_changes_what_a_text_search_finds(store: Store) -> None:
+    books = store.create_collection("books", (*BOOK_FIELDS, Field("synopsis", DataType.TEXT, text_search="english")))
+    books.create_index("synopsis", Gin())
+    books.insert([book(1, synopsis="horses")])
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA evil")
+        connection.exec_driver_sql("CREATE TEXT SEARCH CONFIGURATION evil.english (COPY = simple)")
+        connection.exec_driver_sql("SET LOCAL search_path = evil, pg_catalog")
+        assert store.bind(connection).collection("books").count("text_match(synopsis, 'horse')") == 1

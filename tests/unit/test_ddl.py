@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.schema import CreateTable
 
 from vecstore import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric, ddl, tables
-from vecstore.ddl import IndexScope
+from vecstore.ddl import IndexKey, IndexScope, Name
 
 DIALECT = psycopg.dialect()
 
@@ -22,6 +22,9 @@ SCHEMA = CollectionSchema(
     dynamic=True,
     description="Books",
 )
+
+
+TABLE = tables.entities("books", SCHEMA, extension_schema="my ext")
 
 
 def sql(statement: object) -> str:
@@ -78,29 +81,47 @@ def test_values_in_ddl_are_literals_and_names_are_quoted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "spec", "scope", "expected"),
+    ("key", "spec", "scope", "expected"),
     [
         (
-            "v",
+            IndexKey(TABLE.c.v, Name("my ext", "vector_l2_ops")),
             Hnsw(metric=Metric.L2, m=5, ef_construction=20),
             IndexScope.TABLE,
             'CREATE INDEX i ON books.t USING hnsw (v "my ext".vector_l2_ops) WITH (m = 5, ef_construction = 20)',
         ),
         (
-            "bits",
+            IndexKey(TABLE.c.bits, Name("my ext", "bit_hamming_ops")),
             IvfFlat(metric=Metric.HAMMING, lists=7),
             IndexScope.CONCURRENTLY,
             'CREATE INDEX CONCURRENTLY i ON books.t USING ivfflat (bits "my ext".bit_hamming_ops) WITH (lists = 7)',
         ),
-        ("title", Btree(), IndexScope.PARENT_ONLY, "CREATE INDEX i ON ONLY books.t USING btree (title )"),
-        ("tags", Gin(), IndexScope.TABLE, "CREATE INDEX i ON books.t USING gin (tags )"),
+        (
+            IndexKey(TABLE.c.title),
+            Btree(),
+            IndexScope.PARENT_ONLY,
+            "CREATE INDEX i ON ONLY books.t USING btree (title )",
+        ),
+        (
+            IndexKey(TABLE.c._meta["it's 100 % {x}"].astext, Name("pg_catalog", "text_pattern_ops")),
+            Btree(),
+            IndexScope.TABLE,
+            "CREATE INDEX i ON books.t USING btree ((_meta ->> 'it''s 100 %% {x}') pg_catalog.text_pattern_ops)",
+        ),
+        (IndexKey(TABLE.c.tags), Gin(), IndexScope.TABLE, "CREATE INDEX i ON books.t USING gin (tags )"),
     ],
 )
-def test_an_index_names_its_operator_class_with_the_extensions_schema(
-    field: str, spec: object, scope: IndexScope, expected: str
+def test_an_index_is_on_a_column_or_an_expression_without_parameters(
+    key: IndexKey, spec: object, scope: IndexScope, expected: str
 ) -> None:
-    statement = ddl.create_index("books", "t", "i", SCHEMA.field(field), spec, extension_schema="my ext", scope=scope)  # type: ignore[arg-type]
+    statement = ddl.create_index("books", "t", "i", key, spec, scope=scope)  # type: ignore[arg-type]
     assert sql(statement).rstrip() == expected
+
+
+def test_a_comment_is_a_literal() -> None:
+    comment = """{"a": "it's 100 %"}"""
+    assert sql(ddl.comment_on_index("books", "i", comment)) == (
+        """COMMENT ON INDEX books.i IS '{"a": "it''s 100 %%"}'"""
+    )
 
 
 def test_conditions_of_callers_use_pgvectors_own_operators() -> None:

@@ -4,6 +4,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql
 
@@ -11,6 +13,7 @@ from vecstore import CollectionSchema, DataType, Field
 from vecstore.errors import VecstoreError
 from vecstore.filters import FilterError, compile_filter, parse
 from vecstore.filters.tree import Binary, Call, Chain, Constant, Exists, IsNull, Listing, Logic, Name, Template, Unary
+from vecstore.naming import DYNAMIC_COLUMN, path_text
 from vecstore.tables import entities
 
 SCHEMA = CollectionSchema(
@@ -178,3 +181,16 @@ def test_a_list_and_a_template_may_be_as_long_as_the_limit() -> None:
 
 def test_a_chain_is_no_depth() -> None:
     assert compile_filter(" or ".join(["id == 1"] * 5_000), SCHEMA, TABLE) is not None
+
+
+KEYS = st.lists(
+    st.one_of(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), st.integers(0, 2**31)),
+    max_size=4,
+)
+
+
+@given(st.sampled_from(["meta", "Like_1", DYNAMIC_COLUMN]), KEYS)
+def test_the_path_of_an_index_is_a_filters_own(column: str, keys: list[str | int]) -> None:
+    text = path_text(column, keys)
+    assert parse(text) == Name("$meta" if column == DYNAMIC_COLUMN else column, tuple(keys))
+    assert text.isprintable()

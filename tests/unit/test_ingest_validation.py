@@ -327,6 +327,22 @@ def test_an_index_adds_its_own_rules():
         column(sparse, [wide], hnsw_sparse_fields={"x"})
 
 
+@pytest.mark.parametrize("kind", [T.FLOAT_VECTOR, T.BFLOAT16_VECTOR])
+def test_an_index_in_half_precision_takes_what_half_precision_holds(kind):
+    field = Field("x", kind, dim=2, nullable=True)
+    values = [[65_000, 1], None, [1e-9, 0]]
+    stored = column(field, values)
+    halved = column(field, values, half_precision_fields={"x"})
+    assert halved.values.dtype == np.float32  # the table holds them as they are
+    assert (halved.values == stored.values).all()
+    for number in (65_536, -65_536, 1e38):
+        with pytest.raises(InvalidData, match=r"row 2: element 1 is out of the range of float16.*holds its 2 dim"):
+            column(field, [None, [1, 1], [1, number]], half_precision_fields={"x"})
+    with pytest.raises(InvalidData, match="row 2: the vector is zero as FLOAT16_VECTOR"):
+        column(field, values, half_precision_fields={"x"}, cosine_fields={"x"})
+    column(field, values[:2], half_precision_fields={"x"}, cosine_fields={"x"})
+
+
 def test_dynamic_values_are_checked_as_json():
     schema = CollectionSchema((KEY,), dynamic=True)
     with pytest.raises(InvalidData, match=r"row 1: dynamic field a\[0\] is nan") as caught:

@@ -84,8 +84,8 @@ def test_a_derived_name_fits_and_is_free(wanted: str, taken: set[str]) -> None:
 
 
 def test_an_index_is_named_after_its_field_and_beside_another_after_its_metric() -> None:
-    assert index_name("embedding", metric="L2") == "embedding_idx"
-    assert index_name("embedding", metric="L2", taken={"embedding_idx"}) == "embedding_l2_idx"
+    assert index_name("embedding", kind="L2") == "embedding_idx"
+    assert index_name("embedding", kind="L2", taken={"embedding_idx"}) == "embedding_l2_idx"
     assert index_name("year", taken={"year_idx"}) == "year_idx"
 
 

@@ -126,13 +126,18 @@ def test_index_options_out_of_range_are_refused(make: Any, complaint: str) -> No
 @pytest.mark.parametrize(
     ("field", "spec", "complaint"),
     [
-        (Field("v", DataType.FLOAT_VECTOR, dim=2001), Hnsw(), "2,001 dimensions, pgvector indexes at most 2,000"),
+        (Field("v", DataType.FLOAT_VECTOR, dim=4001), Hnsw(), "4,001 dimensions, pgvector indexes at most 4,000"),
+        (Field("v", DataType.BFLOAT16_VECTOR, dim=4001), IvfFlat(), "at most 4,000"),
         (Field("v", DataType.FLOAT16_VECTOR, dim=4001), Hnsw(), "at most 4,000"),
         (Field("v", DataType.BINARY_VECTOR, dim=64_008), Hnsw(Metric.HAMMING), "at most 64,000"),
         (Field("v", DataType.SPARSE_FLOAT_VECTOR), IvfFlat(Metric.IP), "IvfFlat does not index SPARSE"),
         (Field("v", DataType.BINARY_VECTOR, dim=8), IvfFlat(Metric.JACCARD), "does not know JACCARD"),
         (Field("v", DataType.BINARY_VECTOR, dim=8), Hnsw(), "COSINE is not one of HAMMING, JACCARD"),
         (Field("j", DataType.JSON), Btree(), "use Gin"),
+        (Field("j", DataType.JSON), Hnsw(), "use Btree or Gin"),
+        (Field("j", DataType.JSON), "GIN", "not 'GIN'"),
+        (Field("n", DataType.INT64), Btree(cast=DataType.DOUBLE), r"use Btree\(\)"),
+        (Field("a", DataType.ARRAY, element_type="INT8", max_capacity=2), Btree(), "use Gin"),
         (Field("n", DataType.INT64), Gin(), "use Btree"),
         (Field("n", DataType.INT64), Hnsw(), "use Btree or Gin"),
         (VECTOR, Btree(), "use Hnsw or IvfFlat"),
@@ -141,6 +146,43 @@ def test_index_options_out_of_range_are_refused(make: Any, complaint: str) -> No
 def test_what_postgresql_cannot_index_is_refused_before_it_tries(field: Field, spec: Any, complaint: str) -> None:
     with pytest.raises(InvalidArgument, match=complaint):
         check_index(spec, field)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "dim", "halved"),
+    [
+        (DataType.FLOAT_VECTOR, 2_000, False),
+        (DataType.FLOAT_VECTOR, 2_001, True),
+        (DataType.BFLOAT16_VECTOR, 4_000, True),
+        (DataType.FLOAT16_VECTOR, 4_000, False),
+        (DataType.INT8_VECTOR, 4_000, False),
+        (DataType.SPARSE_FLOAT_VECTOR, 4_000, False),
+    ],
+)
+def test_what_fits_on_no_page_is_indexed_in_half_precision(data_type: DataType, dim: int, *, halved: bool) -> None:
+    field = Field("v", data_type, dim=dim)
+    check_index(Hnsw(metrics_of(data_type)[0]), field)
+    assert field.indexed_in_half_precision is halved
+
+
+@pytest.mark.parametrize("name", ["english", "English", "_x1", "public.my_config", "a" * 63, f"{'a' * 63}.{'b' * 63}"])
+@pytest.mark.parametrize("data_type", [DataType.VARCHAR, DataType.TEXT])
+def test_a_text_may_name_the_configuration_of_its_search(data_type: DataType, name: str) -> None:
+    max_length = 9 if data_type is DataType.VARCHAR else None
+    assert Field("t", data_type, max_length=max_length, text_search=name).text_search == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "a'b", 'a"b', "a.b.c", ".a", "a.", "é", "1a", "a\n", "a" * 64, f"{'a' * 64}.b", 5, ["a"], True]
+)
+def test_a_name_that_no_configuration_has_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidSchema, match="field 't': text_search is the name of"):
+        Field("t", DataType.TEXT, text_search=name)
+
+
+def test_only_texts_are_searched_for_words() -> None:
+    with pytest.raises(InvalidSchema, match="text_search belongs to VARCHAR and TEXT, not to INT64"):
+        Field("n", DataType.INT64, text_search="english")
 
 
 def test_each_vector_type_has_metrics_and_scalars_have_none() -> None:

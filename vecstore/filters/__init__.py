@@ -3,18 +3,18 @@
 limits      how large a filter may be, before it is parsed
 parsing     text → tree, by grammar.lark
 binding     names, templates, constants → operands
-compiling   tree → SQL expression; values, arithmetic, patterns, matching help it
+compiling   tree → SQL expression; values, comparing, documents, arithmetic, patterns, matching help it
 flattening  the expression without its depth
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table
 
-from ..schema import CollectionSchema
+from ..schema import CollectionSchema, IndexSpec
 from . import tree
 from .binding import Scope
 from .compiling import Compiler
@@ -35,17 +35,26 @@ def parse(text: str) -> tree.Expression:
 
 
 def compile_filter(
-    text: str, schema: CollectionSchema, table: Table, parameters: Mapping[str, Any] | None = None
+    text: str,
+    schema: CollectionSchema,
+    table: Table,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    indexes: Container[tuple[str, IndexSpec]] = (),
 ) -> ColumnElement[bool] | None:
     """The condition that a filter states about the rows of a collection's table; None for an empty one: all rows.
 
-    `parameters` are the values of {templates}. Raises FilterError.
+    parameters  the values of {templates}
+    indexes     what is indexed, and how: where several forms of a condition on JSON mean the same, the indexes decide
+
+    Raises FilterError.
     """
     _check_type(text)
     if not text or text.isspace():
         return None
     try:
-        return flat_if_deep(Compiler(Scope(schema, parameters or {}), table).condition(parsed(text)))
+        compiler = Compiler(Scope(schema, parameters or {}), table, indexes)
+        return flat_if_deep(compiler.condition(parsed(text)))
     except Fault as fault:
         raise fault.shown_in(text) from None
     except RecursionError:  # the caller's own stack was nearly full

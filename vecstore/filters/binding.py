@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..naming import DYNAMIC_COLUMN
+from ..naming import DYNAMIC_COLUMN, DYNAMIC_FIELD
 from ..schema import CollectionSchema, DataType
 from .errors import Fault, unsupported
 from .folding import COMPARISON, INTEGER_ONLY, check_integer, compared, computed, signed
@@ -32,7 +32,6 @@ from .operands import (
 from .parsing import check_text
 from .tree import Binary, Call, Constant, Expression, Interval, Listing, Moment, Name, Template, Unary
 
-META = "$meta"
 _MAX_INDEX = 2**31 - 2
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "**", "<<", ">>", "&", "|", "^"})
 _ON_CONSTANTS = {"**": "power", "<<": "shift", ">>": "shift"}
@@ -92,7 +91,7 @@ class Scope:
 
     def target(self, node: Name) -> Target:
         """The field, element or path of a name."""
-        if node.name == META:
+        if node.name == DYNAMIC_FIELD:
             if not self.schema.dynamic:
                 raise Fault(node.position, "the collection has no dynamic fields, and so no $meta")
             return PathOf(DYNAMIC_COLUMN, node.keys, node.position)

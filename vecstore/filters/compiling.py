@@ -5,13 +5,11 @@ Unknown is SQL's NULL: a missing key, a JSON null and a value of another type al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from sqlalchemy import (
     Boolean,
-    Column,
     ColumnElement,
     DateTime,
     Double,
@@ -22,22 +20,21 @@ from sqlalchemy import (
     any_,
     case,
     cast,
-    exists,
     false,
     func,
     literal,
-    literal_column,
     not_,
     or_,
-    select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import AsBoolean, False_, True_
 
+from ..schema import IndexSpec
 from . import values
 from .arithmetic import result_of
 from .binding import Scope
+from .comparing import check_equality, comparison
+from .documents import Place
 from .errors import Fault, unsupported
 from .folding import COMPARISON, MIRRORED, compared
 from .matching import phrase_match, text_match
@@ -52,13 +49,11 @@ from .operands import (
     PathOf,
     Target,
     Value,
-    kind_of_value,
 )
 from .patterns import check_like, translated
 from .tree import Binary, Call, Chain, Exists, Expression, IsNull, Listing, Logic, Name, Template, Unary
 from .values import SQL
 
-_RELATIONS = frozenset({"<", "<=", ">", ">="})
 _CONTAINS = {
     f"{prefix}_{name}": name for prefix in ("json", "array") for name in ("contains", "contains_all", "contains_any")
 }
@@ -72,12 +67,14 @@ _BARE_FIELD = "a field alone is no condition"
 class Compiler:
     """Conditions on the rows of one table.
 
-    may_narrow   whether FALSE may stand for NULL here: not below `not`. Then a condition for a GIN index may be added
+    indexes           what is indexed, and how
+    false_is_unknown  whether FALSE may stand for NULL here: not below `not`
     """
 
     scope: Scope
     table: Table
-    may_narrow: bool = True
+    indexes: Container[tuple[str, IndexSpec]] = ()
+    false_is_unknown: bool = True
 
     def condition(self, node: Expression) -> ColumnElement[bool]:  # noqa: C901, PLR0911 - a case for each node
         """The condition that a node states; raises Fault for a value."""
@@ -85,7 +82,7 @@ class Compiler:
             case Logic():
                 return self._logic(node)
             case Unary(operator="not"):
-                return not_(Compiler(self.scope, self.table, may_narrow=False).condition(node.operand))
+                return not_(replace(self, false_is_unknown=False).condition(node.operand))
             case Binary(operator=operator) if operator in COMPARISON:
                 return self._comparison(node)
             case Chain():
@@ -116,7 +113,7 @@ class Compiler:
         conditions = []
         for place, operand in enumerate(node.operands):
             if _is_call(operand, "random_sample"):
-                if node.operator != "and" or place != len(node.operands) - 1 or not self.may_narrow:
+                if node.operator != "and" or place != len(node.operands) - 1 or not self.false_is_unknown:
                     raise _misplaced_sample(operand)
             elif _ends_in_sample(operand):
                 raise _misplaced_sample(operand)
@@ -141,46 +138,31 @@ class Compiler:
                 return self._of_arithmetic(left, operator, right)
             case LengthOf():
                 _check_cast(right, Kind.INT)
-                return _compare(operator, self._length(left), values.bound_number(right.value))
+                return comparison(operator, self._length(left), values.bound_number(right.value))
             case PathOf():
-                return self._of_path(left, operator, right, position)
+                return self._place(left).compared(operator, right, position)
             case FieldOf() | ElementOf():
                 if left.kind is Kind.ARRAY:
                     return self._of_array(left, operator, right, position)
                 _check_comparable(left, operator, right, position)
-                return _compare(operator, self._column(left), values.bound(right.value, left.data_type))
+                return comparison(operator, self._column(left), values.bound(right.value, left.data_type))
         raise AssertionError(left)
 
     def _of_arithmetic(self, left: ArithmeticOf, operator: str, right: Value) -> ColumnElement[bool]:
         result = result_of(self.table, left)
         if left.kind is Kind.MOMENT:
             _check_cast(right, Kind.MOMENT)
-            return _compare(operator, result, literal(right.value.replace(tzinfo=None), DateTime()))
+            return comparison(operator, result, literal(right.value.replace(tzinfo=None), DateTime()))
         if right.kind not in NUMBERS:
             raise Fault(right.position, f"{right.kind} cannot be compared with the result of arithmetic")
         if left.kind is Kind.FLOAT:
-            return _compare(operator, result, literal(float(right.value), Double()))
-        return _compare(operator, result, values.bound_number(right.value))
-
-    def _of_path(self, left: PathOf, operator: str, right: Value, position: int) -> ColumnElement[bool]:
-        column = self.table.c[left.column]
-        if right.kind is Kind.LIST:
-            _check_equality(operator, right.kind, position)
-            same = values.value_at(column, left.keys) == values.bound_json(right.value)
-            return values.on_array(column, left.keys, same if operator == "==" else not_(same))
-        if right.kind is Kind.BOOL:
-            _check_equality(operator, right.kind, position)
-        elif right.kind not in {*NUMBERS, Kind.STRING}:
-            raise Fault(right.position, f"JSON cannot be compared with {right.kind}")
-        there = values.typed_at(column, left.keys, right.kind)
-        condition = _compare(operator, there, _bound_json_scalar(right.value))
-        narrow = values.containment(column, left.keys, right.value) if operator == "==" and self.may_narrow else None
-        return condition if narrow is None else and_(narrow, condition)
+            return comparison(operator, result, literal(float(right.value), Double()))
+        return comparison(operator, result, values.bound_number(right.value))
 
     def _of_array(self, left: FieldOf | ElementOf, operator: str, right: Value, position: int) -> ColumnElement[bool]:
         if right.kind is not Kind.LIST:
             raise Fault(right.position, f"an array cannot be compared with {right.kind}; array_contains() may be meant")
-        _check_equality(operator, right.kind, position)
+        check_equality(operator, right.kind, position)
         element = left.field.element_type
         assert element is not None  # noqa: S101 - Field has checked it
         column = self._column(left)
@@ -203,11 +185,11 @@ class Compiler:
         if left.kind is not right.kind and not {left.kind, right.kind} <= NUMBERS:
             raise Fault(position, f"{left.kind} cannot be compared with {right.kind}")
         if left.kind is Kind.BOOL:
-            _check_equality(operator, left.kind, position)
+            check_equality(operator, left.kind, position)
         first, second = self._column(left), self._column(right)
         if Kind.FLOAT in {left.kind, right.kind}:
             first, second = cast(first, Double()), cast(second, Double())
-        return _compare(operator, first, second)
+        return comparison(operator, first, second)
 
     def _range(self, node: Chain) -> ColumnElement[bool]:
         if len(node.operands) != 3:  # noqa: PLR2004 - low < field < high
@@ -251,36 +233,21 @@ class Compiler:
             raise Fault(node.right.position, f"the right of `{node.operator}` is a list of constants", ("[1, 2]",))
         if target.kind in {Kind.ARRAY, Kind.VECTOR}:
             raise Fault(node.position, f"`{node.operator}` does not apply to {target.kind}")
-        if isinstance(target, PathOf):
-            found = self._in_path(target, listing)
-        else:
-            for value in listing.value:
-                _check_cast(Value(value, listing.position), target.kind)
-            found = self._column(target) == any_(values.bound_array(listing.value, target.data_type))
+        negated = node.operator == "not in"
         if not listing.value:
-            return false() if node.operator == "in" else true()
-        return found if node.operator == "in" else not_(found)
-
-    def _in_path(self, target: PathOf, listing: Value) -> ColumnElement[bool]:
-        """One of the constants of the value's own type; unknown for a value of a type that none of them has."""
-        column = self.table.c[target.column]
-        groups: dict[Kind, list[Any]] = {}
+            return true() if negated else false()
+        if isinstance(target, PathOf):
+            return self._place(target).among(listing, negated=negated)
         for value in listing.value:
-            kind = kind_of_value(value)
-            if kind not in {*NUMBERS, Kind.STRING, Kind.BOOL}:
-                raise Fault(listing.position, f"JSON is not one of a list with {kind}")
-            groups.setdefault(Kind.FLOAT if kind in NUMBERS else kind, []).append(value)
-        answers = [
-            values.typed_at(column, target.keys, kind) == any_(values.bound_array_of_json(group, kind))
-            for kind, group in groups.items()
-        ]
-        return func.coalesce(*answers, type_=Boolean()) if len(answers) > 1 else and_(*answers) if answers else false()
+            _check_cast(Value(value, listing.position), target.kind)
+        found = self._column(target) == any_(values.bound_array(listing.value, target.data_type))
+        return not_(found) if negated else found
 
     def _text(self, node: Expression, operator: str) -> SQL:
         """The string that a pattern is looked for in."""
         target = self.scope.target(node) if isinstance(node, Name) else None
         if isinstance(target, PathOf):
-            return values.string_at(self.table.c[target.column], target.keys)
+            return self._place(target).string
         if target is None or target.kind is not Kind.STRING:
             raise Fault(node.position, f"`{operator}` applies to a string field, not to {_described(target)}")
         return self._column(target)
@@ -294,7 +261,7 @@ class Compiler:
     def _like(self, node: Binary) -> ColumnElement[bool]:
         column = self._text(node.left, "like")
         pattern = check_like(self._pattern(node.right, "like"), node.right.position)
-        return column.like(literal(pattern, Text()), escape="\\")
+        return column.like(literal(pattern, Text()))  # LIKE's own escape is the backslash, too
 
     def _regex(self, node: Binary) -> ColumnElement[bool]:
         column = self._text(node.left, node.operator)
@@ -307,7 +274,7 @@ class Compiler:
     def _is_null(self, node: IsNull) -> ColumnElement[bool]:
         target = self.scope.target(node.name)
         if isinstance(target, PathOf):
-            present = values.is_present(self.table.c[target.column], target.keys)
+            present = self._place(target).is_present
             return present if node.negated else not_(present)
         column = values.column_of(self.table, target)
         return column.is_not(None) if node.negated else column.is_(None)
@@ -316,8 +283,7 @@ class Compiler:
         target = self.scope.target(node.operand) if isinstance(node.operand, Name) else None
         if not isinstance(target, PathOf) or not target.keys:
             raise Fault(node.operand.position, "exists operations are only supported on the path of a JSON field")
-        present: ColumnElement[bool] = values.is_present(self.table.c[target.column], target.keys)
-        return present
+        return self._place(target).is_present
 
     # Functions
 
@@ -350,7 +316,7 @@ class Compiler:
         sought = (wanted.value,) if name == "contains" else wanted.value
         if isinstance(target, FieldOf):
             return self._array_contains(target, name, Value(sought, wanted.position))
-        return self._json_contains(target, name, Value(sought, wanted.position))
+        return self._place(target).contains(name, Value(sought, wanted.position))
 
     def _array_contains(self, target: FieldOf, name: str, sought: Value) -> ColumnElement[bool]:
         column, element = self._column(target), target.field.element_type
@@ -362,21 +328,6 @@ class Compiler:
         operator = "&&" if name == "contains_any" else "@>"
         array = values.element_array(fitting, element)
         return column.op(operator, return_type=Boolean(), is_comparison=True)(array)
-
-    def _json_contains(self, target: PathOf, name: str, sought: Value) -> ColumnElement[bool]:
-        column = self.table.c[target.column]
-        there = values.value_at(column, target.keys)
-        for value in sought.value:
-            if kind_of_value(value) in {Kind.MOMENT, Kind.INTERVAL}:
-                raise Fault(sought.position, f"JSON does not contain {kind_of_value(value)}")
-        answers = list(_elements_found(there, name, sought.value))
-        joined = or_(*answers) if name == "contains_any" else and_(*answers)
-        condition = values.on_array(column, target.keys, joined)
-        scalars = not any(isinstance(value, tuple) for value in sought.value)
-        narrow = None
-        if name != "contains_any" and scalars and sought.value and self.may_narrow:
-            narrow = values.containment(column, target.keys, sought.value)
-        return condition if narrow is None else and_(narrow, condition)
 
     def _match(self, node: Call, name: str) -> ColumnElement[bool]:
         target = (
@@ -390,7 +341,7 @@ class Compiler:
 
     def _sample(self, node: Call) -> ColumnElement[bool]:
         operand = self.scope.operand(node.arguments[0]) if len(node.arguments) == 1 else None
-        if not self.may_narrow:
+        if not self.false_is_unknown:
             raise _misplaced_sample(node)
         if not isinstance(operand, Value) or operand.kind not in NUMBERS or not 0 < operand.value < 1 or node.options:
             raise Fault(node.position, "random_sample takes a number between 0 and 1", ("random_sample(0.1)",))
@@ -405,9 +356,10 @@ class Compiler:
         target = operand.target
         if isinstance(target, FieldOf):
             return func.pg_catalog.cardinality(self._column(target), type_=Integer())
-        column = self.table.c[target.column]
-        there = values.value_at(column, target.keys)
-        return values.on_array(column, target.keys, func.pg_catalog.jsonb_array_length(there, type_=Integer()))
+        return self._place(target).length
+
+    def _place(self, target: PathOf) -> Place:
+        return Place(self.table.c[target.column], target.keys, self.indexes if self.false_is_unknown else ())
 
 
 def _folded(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -417,49 +369,15 @@ def _folded(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return condition
 
 
-def _bound_json_scalar(value: Any) -> SQL:
-    if isinstance(value, bool):
-        return literal(value, Boolean())
-    return literal(value, Text()) if isinstance(value, str) else values.bound_number(value)
-
-
-def _compare(operator: str, left: SQL, right: SQL) -> ColumnElement[bool]:
-    """A comparison; strings are ordered by their bytes, as Milvus does."""
-    if operator in _RELATIONS and isinstance(left.type, Text):
-        left = left.collate("C")
-    condition: ColumnElement[bool] = COMPARISON[operator](left, right)
-    return condition
-
-
 def _known(column: SQL, answer: bool) -> ColumnElement[bool]:  # noqa: FBT001 - it is the value
     """The same answer for every row that has a value, unknown for the others."""
     return case((column.is_not(None), true() if answer else false()))
-
-
-def _elements_found(there: SQL, name: str, sought: tuple[Any, ...]) -> Iterator[ColumnElement[bool]]:
-    """Conditions on a JSON array: it has the scalars, and it has each of the lists."""
-    scalars = [value for value in sought if not isinstance(value, tuple)]
-    if name == "contains_any":
-        arrays = values.bound_json_array((value,) for value in scalars)
-        yield there.op("@>", return_type=Boolean(), is_comparison=True)(any_(arrays))
-    else:
-        yield there.op("@>", return_type=Boolean(), is_comparison=True)(values.bound_json(tuple(scalars)))
-    for value in sought:
-        if isinstance(value, tuple):
-            element: Column[Any] = Column("value", JSONB())
-            elements = func.pg_catalog.jsonb_array_elements(there).table_valued(element)
-            yield exists(select(literal_column("1")).where(elements.c.value == values.bound_json(value)))
 
 
 def _check_cast(value: Value, kind: Kind) -> None:
     """Milvus's rule for values that have to be of a field's type: an integer is a float, and that is all."""
     if value.kind is not kind and not (kind is Kind.FLOAT and value.kind is Kind.INT):
         raise Fault(value.position, f"cannot cast value to {kind}: it is {value.kind}")
-
-
-def _check_equality(operator: str, kind: Kind, position: int) -> None:
-    if operator not in {"==", "!="}:
-        raise Fault(position, f"{operator} does not apply to {kind}", ("==", "!="))
 
 
 def _check_comparable(left: FieldOf | ElementOf, operator: str, right: Value, position: int) -> None:
@@ -470,7 +388,7 @@ def _check_comparable(left: FieldOf | ElementOf, operator: str, right: Value, po
             hint = "; write ISO '...'" if left.kind is Kind.MOMENT and right.kind is Kind.STRING else ""
             raise Fault(right.position, f"{left.kind} cannot be compared with {right.kind}{hint}")
         if left.kind is Kind.BOOL:
-            _check_equality(operator, left.kind, position)
+            check_equality(operator, left.kind, position)
 
 
 def _described(target: Target | None) -> str:

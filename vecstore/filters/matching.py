@@ -1,16 +1,20 @@
-"""Full text: text_match and phrase_match by PostgreSQL's text search."""
+"""Full text: text_match and phrase_match by PostgreSQL's text search.
+
+The configuration is a literal with its schema, so that the same words are found whatever the search path, and that an
+index on the very expression serves the condition.
+"""
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
-from sqlalchemy import Boolean, ColumnElement, Integer, Text, case, false, func, literal
-from sqlalchemy.dialects.postgresql import TSQUERY
-from sqlalchemy.dialects.postgresql.ext import plainto_tsquery, to_tsvector
+from sqlalchemy import Boolean, ColumnElement, Integer, String, Text, and_, case, cast, false, func, literal
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy.dialects.postgresql.ext import phraseto_tsquery, plainto_tsquery, to_tsvector
 
 from ..schema import Field
 from .errors import Fault, unsupported
@@ -18,14 +22,22 @@ from .operands import Kind, Operand, Value
 from .values import SQL
 
 MAX_TOKENS = 256
-_MAX_FORMS = 64
+_MAX_SPREAD = 640  # words of all forms of a phrase: 0.2 s to compile
 _WORD = re.compile(r"\w+")
 DEFAULT_CONFIGURATION = "simple"
 
+_quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
+
 
 def configuration_of(field: Field) -> str:
-    """The text search configuration of a field: its property where it has one."""
-    return str(getattr(field, "text_search", None) or DEFAULT_CONFIGURATION)
+    """The name of a field's text search configuration, its schema before it if it is not PostgreSQL's own."""
+    return field.text_search or DEFAULT_CONFIGURATION
+
+
+def _configuration(field: Field) -> SQL:
+    name = configuration_of(field)
+    parts = name.split(".") if "." in name else ["pg_catalog", name]
+    return cast(literal(".".join(map(_quote, parts)), String(), literal_execute=True), REGCONFIG())
 
 
 def text_match(
@@ -41,17 +53,23 @@ def text_match(
     words = list(dict.fromkeys(words))
     if len(words) < least:
         return _never(column)
-    vector = _vector(field, column)
+    vector = text_vector(field, column)
+    queries = [_query(field, word) for word in words]
+    any_of_them = _matches(vector, _any_of(queries))
     if least == 1:
-        return _matches(vector, reduce(_either, (_query(field, word) for word in words)))
-    scores: list[SQL] = [case((_matches(vector, _query(field, word)), 1), else_=0) for word in words]
-    return case((column.is_not(None), reduce(lambda one, two: one + two, scores) >= literal(least, Integer())))
+        return any_of_them
+    scores: list[SQL] = [case((_matches(vector, query), 1), else_=0) for query in queries]
+    enough = reduce(lambda one, two: one + two, scores) >= literal(least, Integer())
+    return and_(any_of_them, case((column.is_not(None), enough)))  # the first is for an index
 
 
 def phrase_match(
     field: Field, column: SQL, given: Sequence[Operand], options: Mapping[str, Operand], position: int
 ) -> ColumnElement[bool]:
-    """The words one after the other, with at most `slop` other words between them in all."""
+    """The words one after the other, with at most `slop` other words between them in all.
+
+    A word that the configuration drops ("the") may be any word; with a slop, it is as if it were not there.
+    """
     words = _words(given[:1], position, "phrase_match")
     if set(options) - {"slop"} or len(given) > 2 or (options and len(given) > 1):  # noqa: PLR2004 - string, slop
         raise Fault(position, "phrase_match takes a field, a string and a slop")
@@ -60,12 +78,14 @@ def phrase_match(
         raise Fault(position, "slop is from 0 to 4,294,967,295")
     if not words:
         return _never(column)
+    vector = text_vector(field, column)
+    if not slop:
+        whole = phraseto_tsquery(_configuration(field), literal(" ".join(words), Text()))  # type: ignore[no-untyped-call]
+        return _matches(vector, whole)
     gaps = len(words) - 1
-    if gaps and math.comb(slop + gaps, gaps) > _MAX_FORMS:
+    if gaps and math.comb(slop + gaps, gaps) * len(words) > _MAX_SPREAD:
         raise unsupported(position, f"a slop of {slop} between {len(words)} words")
-    spread = itertools.product(range(slop + 1), repeat=gaps)
-    phrases = [_phrase(field, words, gap) for gap in spread if sum(gap) <= slop]
-    return _matches(_vector(field, column), reduce(_either, phrases))
+    return _matches(vector, _any_of([_phrase(field, words, spread) for spread in _spreads(slop, gaps)]))
 
 
 def _words(given: Sequence[Operand], position: int, function: str) -> list[str]:
@@ -85,19 +105,40 @@ def _whole(operand: Operand, name: str) -> int:
     return number
 
 
-def _vector(field: Field, column: SQL) -> SQL:
-    vector: SQL = to_tsvector(configuration_of(field), column)  # type: ignore[no-untyped-call]
+def any_word(field: Field, text: str) -> SQL | None:
+    """The text search query that asks for any of the words of a text; None where it has no word."""
+    words = dict.fromkeys(_WORD.findall(text))
+    return _any_of([_query(field, word) for word in words]) if words else None
+
+
+def text_vector(field: Field, column: SQL) -> SQL:
+    """What text search sees of a text: also the expression of an index."""
+    vector: SQL = to_tsvector(_configuration(field), column)  # type: ignore[no-untyped-call]
     return vector
 
 
 def _query(field: Field, word: str) -> SQL:
-    query: SQL = plainto_tsquery(configuration_of(field), literal(word, Text()))  # type: ignore[no-untyped-call]
+    query: SQL = plainto_tsquery(_configuration(field), literal(word, Text()))  # type: ignore[no-untyped-call]
     return query
 
 
-def _either(one: SQL, two: SQL) -> SQL:
-    joined: SQL = one.op("||", return_type=TSQUERY())(two)
+def _any_of(queries: Sequence[SQL]) -> SQL:
+    """In halves, for SQLAlchemy's compiler goes down by recursion."""
+    if len(queries) == 1:
+        return queries[0]
+    half = len(queries) // 2
+    joined: SQL = _any_of(queries[:half]).op("||", return_type=TSQUERY())(_any_of(queries[half:]))
     return joined
+
+
+def _spreads(slop: int, gaps: int) -> Iterator[tuple[int, ...]]:
+    """The ways to put at most so many words into the gaps."""
+    if not gaps:
+        yield ()
+        return
+    for first in range(slop + 1):
+        for rest in _spreads(slop - first, gaps - 1):
+            yield (first, *rest)
 
 
 def _phrase(field: Field, words: Sequence[str], gaps: Sequence[int]) -> SQL:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    any_,
     case,
     cast,
     func,
@@ -121,8 +122,11 @@ def bound_json_array(values: Iterable[Any]) -> SQL:
 # Places in JSON
 
 
+_ROOT: SQL = literal_column("'{}'::text[]", ARRAY(Text()))
+
+
 def _path(keys: Sequence[str | int]) -> SQL:
-    return literal([str(key) for key in keys], ARRAY(Text()))
+    return literal([str(key) for key in keys], ARRAY(Text())) if keys else _ROOT
 
 
 def _is_odd(keys: Sequence[str | int]) -> bool:
@@ -184,14 +188,21 @@ def is_present(column: SQL, keys: Sequence[str | int]) -> SQL:
     return func.coalesce(type_at(column, keys) != _NULL, literal_column("false", Boolean()))
 
 
-def containment(column: SQL, keys: Sequence[str | int], value: Any) -> SQL | None:
-    """What a GIN index answers and is true wherever the path has the value; None if no such condition is exact."""
+def containment(column: SQL, keys: Sequence[str | int], alternatives: Iterable[Any]) -> SQL | None:
+    """That the document contains one of the values at the path; None for one that may lead through arrays."""
+    if any(isinstance(key, int) or _ODD_INDEX.fullmatch(key) for key in keys):
+        return None
+    documents = [_document(keys, value) for value in alternatives]
+    contained = bound_json(documents[0]) if len(documents) == 1 else any_(bound_json_array(documents))
+    return column.op("@>", return_type=Boolean(), is_comparison=True)(contained)
+
+
+def _document(keys: Sequence[str | int], value: Any) -> Any:
+    """The smallest document that has the value at a path."""
     document = json_form(value)
     for key in reversed(keys):
-        if isinstance(key, int) or _ODD_INDEX.fullmatch(key):
-            return None
         document = {key: document}
-    return column.op("@>", return_type=Boolean(), is_comparison=True)(literal(document, JSONB()))
+    return document
 
 
 def typed_at(column: SQL, keys: Sequence[str | int], kind: Kind) -> SQL:

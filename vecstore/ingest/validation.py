@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vecstore.errors import DuplicateKey, InvalidData, InvalidSchema
 from vecstore.naming import DYNAMIC_COLUMN
 from vecstore.schema import MAX_SPARSE_NONZERO, CollectionSchema, DataType, Field
-from vecstore.vectors import MAX_INDEXED_SPARSE_NONZERO, Array, Fault, VectorColumn, as_matrix, check_norms
+from vecstore.vectors import MAX_INDEXED_SPARSE_NONZERO, Array, DenseColumn, Fault, VectorColumn, as_matrix, check_norms
 
 from .columns import to_columns
 from .scalars import (
@@ -87,14 +87,16 @@ def prepare(
     keys: Literal["drawn", "given"] = "drawn",
     cosine_fields: Container[str] = (),
     hnsw_sparse_fields: Container[str] = (),
+    half_precision_fields: Container[str] = (),
 ) -> Batch:
     """Check data against a schema and make them a batch.
 
-    data                what `to_columns` takes
-    keys                an auto_id key: "drawn" (insert), it must not be in the data, or "given" (upsert), it must be.
-                        A key without auto_id is always given
-    cosine_fields       vector fields with a COSINE index: their vectors must have a cosine
-    hnsw_sparse_fields  sparse fields with an HNSW index: at most 1,000 non-zero elements
+    data                   what `to_columns` takes
+    keys                   an auto_id key: "drawn" (insert), it must not be in the data, or "given" (upsert), it must
+                           be. A key without auto_id is always given
+    cosine_fields          vector fields with a COSINE index: their vectors must have a cosine
+    hnsw_sparse_fields     sparse fields with an HNSW index: at most 1,000 non-zero elements
+    half_precision_fields  vector fields with an index in half precision: their vectors must be within its range
 
     A value that is missing or None is the field's default_value, else NULL if the field is nullable, else refused.
     Raises InvalidData, and DuplicateKey for a key that stands there twice.
@@ -110,7 +112,7 @@ def prepare(
     for field in schema.fields:
         if not (drawn and field.primary_key):
             values = given[field.name] if field.name in given else _missing(field, count)
-            columns[field.name] = _field_column(field, values, cosine_fields, hnsw_sparse_fields)
+            columns[field.name] = _field_column(field, values, cosine_fields, hnsw_sparse_fields, half_precision_fields)
     if schema.dynamic:
         columns[DYNAMIC_COLUMN] = _dynamic_column(given.get(DYNAMIC_COLUMN), count)
     if not drawn:
@@ -152,15 +154,31 @@ def _missing(field: Field, count: int) -> list[None]:
 
 
 def _field_column(
-    field: Field, values: Any, cosine_fields: Container[str], hnsw_sparse_fields: Container[str]
+    field: Field,
+    values: Any,
+    cosine_fields: Container[str],
+    hnsw_sparse_fields: Container[str],
+    half_precision_fields: Container[str],
 ) -> AnyColumn:
     if not field.data_type.is_vector:
         return _checked_scalars(field, values)
     nonzero = MAX_INDEXED_SPARSE_NONZERO if field.name in hnsw_sparse_fields else MAX_SPARSE_NONZERO
     column = as_matrix(field, values, max_nonzero=nonzero)
+    indexed = _halved(column) if field.name in half_precision_fields else column
     if field.name in cosine_fields:
-        check_norms(column)
+        check_norms(indexed)
     return column
+
+
+def _halved(column: VectorColumn) -> VectorColumn:
+    """The vectors as an index in half precision holds them; raises InvalidData for what is beyond its range."""
+    assert isinstance(column, DenseColumn)  # noqa: S101 - no index holds sparse vectors so
+    try:
+        halved = as_matrix(replace(column.field, data_type=DataType.FLOAT16_VECTOR), column.values)
+    except InvalidData as exc:
+        why = f"{exc}: the field's index holds its {column.field.dim:,} dimensions in half precision"
+        raise InvalidData(why, field=exc.field, row=exc.row) from None
+    return replace(halved, nulls=column.nulls)
 
 
 def _checked_scalars(field: Field, values: Any) -> ScalarColumn:

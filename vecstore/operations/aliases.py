@@ -59,6 +59,7 @@ def alter(database: Database, collection: str, alias: str) -> None:
             with refusing_dependents(f"the view of alias {alias!r}"):
                 connection.execute(ddl.drop_view(alias, PARENT_TABLE))
             connection.execute(ddl.create_alias_view(alias, target.name, target.columns))
+            connection.execute(ddl.comment_on_alias_view(alias))
             connection.execute(registry.register_alias(alias))
 
     database.alter(f"point alias {alias!r} at {collection!r}", [alias], work)

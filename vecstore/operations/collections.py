@@ -16,6 +16,7 @@ from ..errors import (
     CollectionExists,
     CollectionHasAliases,
     CollectionNotFound,
+    InvalidSchema,
     NotOurs,
     OperationRefused,
     sqlstate_of,
@@ -42,6 +43,7 @@ def create(database: Database, name: str, schema: CollectionSchema) -> None:
 
     def work(connection: Connection) -> None:
         _check_free(connection, name)
+        check_text_search(connection, schema)
         table = tables.entities(name, schema, extension_schema=database.facts.extension_schema)
         with _taken_meanwhile(name):
             for statement in ddl.create_collection(name, table, schema):
@@ -78,6 +80,17 @@ def _check_free(connection: Connection, name: str) -> None:
     if found.name == name:
         raise CollectionExists(f"collection {name!r} exists")
     raise CollectionExists(f"{name!r} is an alias of collection {found.name!r}")
+
+
+def check_text_search(connection: Connection, schema: CollectionSchema) -> None:
+    asked = [field for field in schema.fields if field.text_search is not None]
+    known = catalog.text_search_configurations(connection) if asked else []
+    for field in asked:
+        if field.text_search not in known:
+            raise InvalidSchema(
+                f"field {field.name!r}: no text search configuration {field.text_search!r}; there are: "
+                f"{', '.join(known)}"
+            )
 
 
 def rename(database: Database, old: str, new: str) -> None:

@@ -1,15 +1,15 @@
-"""Insert, upsert, delete, get and count entities."""
+"""Insert, upsert and delete entities."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, select, text
 from sqlalchemy import delete as delete_from
 
 from .. import catalog, ddl, tables
@@ -23,9 +23,8 @@ from ..ingest.binary import copy_columns, copy_stream
 from ..ingest.statements import TEMPORARY, copy_statement, replacement
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
-from ..projection import ALL_FIELDS, Record, projection
 from ..schema import DataType, Hnsw
-from .explaining import explaining, replanned
+from .explaining import explaining
 
 _UNIQUE_VIOLATION = "23505"
 _PROGRAM_LIMIT_EXCEEDED = "54000"
@@ -96,6 +95,7 @@ def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "dra
         keys=keys,
         cosine_fields=description.cosine_fields,
         hnsw_sparse_fields=sparse,
+        half_precision_fields=description.half_precision_fields,
     )
 
 
@@ -106,8 +106,10 @@ _DRAW = text("""
          pg_catalog.generate_series(1, :count)
 """)
 
+# NULL for a role without rights on the sequence, which has then none to write either.
 _LAST_DRAWN = text("""
-    SELECT pg_catalog.pg_sequence_last_value(s.name::regclass)
+    SELECT CASE WHEN pg_catalog.has_sequence_privilege(s.name, 'USAGE, SELECT')
+           THEN coalesce(pg_catalog.pg_sequence_last_value(s.name::regclass), 0) END
     FROM pg_catalog.pg_get_serial_sequence(pg_catalog.quote_ident(:schema) || '.entities', :key) AS s (name)
 """)
 
@@ -249,7 +251,9 @@ def _check_drawn(connection: Connection, description: CollectionDescription, bat
     if not key.auto_id:
         return
     parameters = {"schema": description.name, "key": key.name}
-    last = connection.execute(_LAST_DRAWN, parameters).scalar_one() or 0
+    last = connection.execute(_LAST_DRAWN, parameters).scalar_one()
+    if last is None:
+        return
     for row, given in enumerate(_result(batch).ids):
         if not _DRAWN_ID.fullmatch(str(given)) or int(given) > last:
             raise InvalidData(
@@ -279,50 +283,9 @@ def delete(database: Database, collection: str, *, ids: Any, selection: Selectio
             if ids is not None:
                 keys = as_keys(description.schema, keys_given)
                 conditions.append(has_key(table, description.schema.primary_key.name, keys))
-            elif all(map(is_always_true, conditions)):
+            # A partition is no condition: emptying one is truncate()'s task, too.
+            elif all(map(is_always_true, replace(selection, partition_names=None).conditions(description, table))):
                 raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
             return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
-
-    return database.repeated(attempt)
-
-
-def get(
-    database: Database,
-    collection: str,
-    ids: Any,
-    *,
-    output_fields: Sequence[str] | None,
-    partition_names: Sequence[str] | None,
-) -> list[Record]:
-    keys_given = _once(ids)
-
-    def attempt(prepare_: bool | None) -> list[Record]:  # noqa: FBT001 - psycopg's argument
-        with explaining(database, collection), database.reading(f"get from {collection!r}") as connection:
-            description = catalog.describe(connection, collection)
-            keys = as_keys(description.schema, keys_given)
-            table = _table(database, description)
-            key = description.schema.primary_key.name
-            wanted = projection(description.schema, [ALL_FIELDS] if output_fields is None else output_fields)
-            conditions = Selection(partition_names).conditions(description, table)
-            statement = select(table.c[key].label("vecstore.id"), *wanted.columns(table)).where(
-                has_key(table, key, keys), *conditions
-            )
-            found: dict[Key, list[Record]] = {}
-            for row in fetch(connection, database.facts, statement, prepare=prepare_):
-                found.setdefault(row[0], []).append(wanted.record(row[1:]))
-        in_order: Iterator[Key] = iter(dict.fromkeys(keys if isinstance(keys, list) else keys.tolist()))
-        return [record for key_ in in_order for record in found.get(key_, ())]
-
-    return replanned(database, attempt)
-
-
-def count(database: Database, collection: str, selection: Selection) -> int:
-    def attempt() -> int:
-        with explaining(database, collection), database.reading(f"count {collection!r}") as connection:
-            description = catalog.describe(connection, collection)
-            table = _table(database, description)
-            conditions = selection.conditions(description, table)
-            rows: int = connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
-            return rows
 
     return database.repeated(attempt)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, literal_column, select
 
 from ..conditions import Selection
-from ..description import CollectionDescription
 from ..execution import plan_of
 from ..planning import Estimate
 from ..search import Request
@@ -27,16 +26,10 @@ def estimate(collection: Opened, request: Request, selection: Selection) -> Esti
         is_filtered = len(searched) < len(request.conditions)
         return _estimate(matching, plan(searched) if is_filtered else matching)
 
-    key = _key(collection.description, selection)
-    return find() if key is None else collection.database.estimates.get(key, find)
-
-
-def _key(description: CollectionDescription, selection: Selection) -> Hashable | None:
-    """What the estimate depends on; None for an expression of the caller's, which may be equal and not the same."""
-    if selection.where is not None:
-        return None
-    names = None if selection.partition_names is None else tuple(selection.partition_names)
-    return (description.oid, description.leaves, names, selection.filter, repr(selection.filter_params))
+    key = selection.key
+    if key is None or collection.version is None:
+        return find()
+    return collection.database.estimates.get((collection.version, key), find)
 
 
 def _rows(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:

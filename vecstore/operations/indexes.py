@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Table, func, literal, select, text
+from sqlalchemy import ColumnElement, Connection, Float, Table, and_, any_, cast, func, literal, or_, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, REAL
 from sqlalchemy.exc import DBAPIError
 
 from .. import catalog, ddl, tables
@@ -24,9 +26,10 @@ from ..errors import (
     driver_error,
     sqlstate_of,
 )
+from ..indexing import Indexed, indexed
 from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name
-from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric, check_index
-from ..tables import OPERATORS, qualified_operator
+from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric
+from ..tables import OPERATORS, half_precision, qualified_operator
 from .locking import locked
 
 
@@ -36,8 +39,11 @@ class IndexQualityWarning(UserWarning):
 
 _log = logging.getLogger(__name__)
 
-_PROGRAM_LIMIT_EXCEEDED = "54000"
+# program_limit_exceeded: a text that is too long; numeric_value_out_of_range: a vector that half precision cannot hold.
+_VALUE_REFUSED = frozenset({"54000", "22003"})
 _SHOWN_KEYS = 5
+_BEYOND_HALF_PRECISION = 65_520.0  # the least number that is rounded to infinity
+_SURELY_WITHIN = 4.2e9  # a little less than its square
 
 
 def create(database: Database, collection: str, field_name: str, spec: IndexSpec, name: str | None) -> str:
@@ -45,53 +51,79 @@ def create(database: Database, collection: str, field_name: str, spec: IndexSpec
 
     def work(connection: Connection) -> str:
         description = locked(connection, collection)
-        field, chosen = _chosen(description, field_name, spec, name)
+        target = _target(database, description, field_name, spec)
+        chosen = _chosen(description, target, name)
         connection.execute(ddl.lock_out_writers(description.name, PARENT_TABLE))
-        _check_rows(database, connection, description, field, spec)
-        statement = ddl.create_index(
-            description.name, PARENT_TABLE, chosen, field, spec, extension_schema=database.facts.extension_schema
-        )
-        with _naming_limits(field):
-            connection.execute(statement)
+        _check_rows(database, connection, description, target)
+        with _naming_limits(target):
+            for statement in _statements(description, target, chosen, IndexScope.TABLE):
+                connection.execute(statement)
         return chosen
 
     return database.alter(f"create index on {field_name!r} of {collection!r}", [collection], work)
 
 
-def _chosen(
-    description: CollectionDescription, field_name: str, spec: IndexSpec, name: str | None
-) -> tuple[Field, str]:
-    """The field and the index's name, or the error that says why it cannot be built."""
-    field = description.schema.field(field_name)
-    check_index(spec, field)
-    metric = spec.metric if isinstance(spec, Hnsw | IvfFlat) else None
+def _target(database: Database, description: CollectionDescription, field_name: str, spec: IndexSpec) -> Indexed:
+    extension_schema = database.facts.extension_schema
+    table = tables.table_of(description, extension_schema)
+    return indexed(description.schema, table, field_name, spec, extension_schema)
+
+
+def _statements(
+    description: CollectionDescription, target: Indexed, name: str, scope: IndexScope
+) -> Iterator[ddl.Statement]:
+    """The index of the parent, and what it says of itself."""
+    yield ddl.create_index(description.name, PARENT_TABLE, name, target.key, target.spec, scope=scope)
+    if target.comment is not None:
+        yield ddl.comment_on_index(description.name, name, target.comment)
+
+
+def _is_same(index: IndexDescription, target: Indexed) -> bool:
+    """Whether the one would make the other superfluous: options of a vector index do not."""
+    if isinstance(target.spec, Hnsw | IvfFlat):
+        same = index.metric is target.spec.metric and type(index.spec) is type(target.spec)
+    else:
+        same = index.spec == target.spec
+    return same and index.field == target.name
+
+
+def _chosen(description: CollectionDescription, target: Indexed, name: str | None) -> str:
+    """The index's name; raises IndexExists where it, or the index, is there."""
     chosen = (
-        index_name(field_name, metric=metric, taken=description.relations) if name is None else check_index_name(name)
+        index_name(target.name, kind=target.kind, taken=description.relations)
+        if name is None
+        else check_index_name(name)
     )
     for index in description.indexes:
-        same = index.field == field_name and index.metric is metric and type(index.spec) is type(spec)
+        same = _is_same(index, target)
         if index.state is IndexState.INVALID and (same or index.name == chosen):
             raise IndexExists(
                 f"index {index.name!r} of collection {description.name!r} was left unfinished by an interrupted build: "
                 "drop_index() it, or build it anew with online=True"
             )
         if same:
-            by = "" if metric is None else f" by {metric}"
             raise IndexExists(
-                f"field {field_name!r} of collection {description.name!r} has an index{by}: {index.name!r}"
+                f"field {target.name!r} of collection {description.name!r} has an index by {target.kind}: "
+                f"{index.name!r}"
             )
     if chosen in description.relations:
         raise IndexExists(f"collection {description.name!r} has a table or index {chosen!r}: choose another name")
-    return field, chosen
+    return chosen
 
 
 def _check_rows(
-    database: Database, connection: Connection, description: CollectionDescription, field: Field, spec: IndexSpec
+    database: Database, connection: Connection, description: CollectionDescription, target: Indexed
 ) -> None:
-    """Refuse rows that the index would silently leave out; warn of clusters that could not be found."""
+    """Refuse rows that the index could not hold or would silently leave out; warn of clusters that were not found."""
+    field, spec = target.field, target.spec
+    if field is None or not isinstance(spec, Hnsw | IvfFlat):
+        return
     table = tables.table_of(description, database.facts.extension_schema)
-    if isinstance(spec, Hnsw | IvfFlat) and spec.metric is Metric.COSINE:
-        _check_directions(connection, table, description, field, database.facts.extension_schema)
+    vectors = _Vectors(connection, description, table, field, database.facts.extension_schema)
+    if field.indexed_in_half_precision:
+        vectors.check_range()
+    if spec.metric is Metric.COSINE:
+        vectors.check_directions()
     if isinstance(spec, IvfFlat):
         some = select(literal(1)).select_from(table).limit(spec.lists).subquery()
         rows = connection.execute(select(func.count()).select_from(some)).scalar_one()
@@ -104,38 +136,72 @@ def _check_rows(
             )
 
 
-def _check_directions(
-    connection: Connection, table: Table, description: CollectionDescription, field: Field, extension_schema: str
-) -> None:
-    """A vector that is zero, or nearly, has no cosine distance even to itself: an index by COSINE leaves it out."""
-    vector = table.c[field.name]
-    operator = qualified_operator(OPERATORS[Metric.COSINE], extension_schema)
-    itself: ColumnElement[float] = vector.op(operator, return_type=Float())(vector)
-    key = table.c[description.schema.primary_key.name]
-    lost = (
-        connection.execute(select(key).where(itself == literal(math.nan)).order_by(key).limit(_SHOWN_KEYS))
-        .scalars()
-        .all()
-    )
-    if lost:
-        raise InvalidData(
-            f"field {field.name!r} of collection {description.name!r}: no index by COSINE while there are vectors "
-            f"of length zero, which have no direction; {key.name}: {', '.join(map(repr, lost))}",
-            field=field.name,
+@dataclass(frozen=True, slots=True)
+class _Vectors:
+    """The vectors that are to be indexed."""
+
+    connection: Connection
+    description: CollectionDescription
+    table: Table
+    field: Field
+    extension_schema: str
+
+    @property
+    def _column(self) -> ColumnElement[Any]:
+        return self.table.c[self.field.name]
+
+    def _to_itself(self, vector: ColumnElement[Any], metric: Metric) -> ColumnElement[float]:
+        operator = qualified_operator(OPERATORS[metric], self.extension_schema)
+        itself: ColumnElement[float] = vector.op(operator, return_type=Float())(vector)
+        return itself
+
+    def check_range(self) -> None:
+        """No number may be beyond half precision; most vectors are seen to have none from their length alone."""
+        numbers = cast(self._column, ARRAY(REAL))
+        self._refuse(
+            and_(
+                self._to_itself(self._column, Metric.IP) <= literal(-_SURELY_WITHIN),
+                or_(
+                    literal(_BEYOND_HALF_PRECISION, REAL) <= any_(numbers),
+                    literal(-_BEYOND_HALF_PRECISION, REAL) >= any_(numbers),
+                ),
+            ),
+            f"of {self.field.dim:,} dimensions, which is in half precision, while there are numbers beyond 65,504",
         )
+
+    def check_directions(self) -> None:
+        """A vector that is zero, or nearly, has no cosine distance even to itself: an index by COSINE leaves it out."""
+        is_half, vector = self.field.indexed_in_half_precision, self._column
+        indexed_as = half_precision(vector, self.field, self.extension_schema) if is_half else vector
+        self._refuse(
+            self._to_itself(indexed_as, Metric.COSINE) == literal(math.nan),
+            f"by COSINE while there are vectors of length zero{' in half precision' if is_half else ''}, which have no "
+            "direction",
+        )
+
+    def _refuse(self, condition: ColumnElement[bool], why: str) -> None:
+        key = self.table.c[self.description.schema.primary_key.name]
+        lost = self.connection.execute(select(key).where(condition).order_by(key).limit(_SHOWN_KEYS)).scalars().all()
+        if lost:
+            raise InvalidData(
+                f"field {self.field.name!r} of collection {self.description.name!r}: no index {why}; "
+                f"{key.name}: {', '.join(map(repr, lost))}",
+                field=self.field.name,
+            )
 
 
 @contextmanager
-def _naming_limits(field: Field) -> Iterator[None]:
+def _naming_limits(target: Indexed) -> Iterator[None]:
     """A row that does not fit into the index is the data's fault, not the server's."""
     try:
         yield
     except DBAPIError as exc:
         cause = driver_error(exc)
-        if cause is None or sqlstate_of(exc) != _PROGRAM_LIMIT_EXCEEDED:
+        if cause is None or sqlstate_of(exc) not in _VALUE_REFUSED:
             raise
         raise InvalidData(
-            f"field {field.name!r} holds a value that cannot be indexed: {cause.diag.message_primary}", field=field.name
+            f"field {target.name!r} holds a value that cannot be indexed: {cause.diag.message_primary}",
+            field=target.name,
         ) from exc
 
 
@@ -161,12 +227,10 @@ def create_online(database: Database, collection: str, field_name: str, spec: In
         return database.alter(doing, [collection], guarded)
 
 
-def _unfinished(
-    description: CollectionDescription, field_name: str, spec: IndexSpec, name: str | None
-) -> IndexDescription | None:
+def _unfinished(description: CollectionDescription, target: Indexed, name: str | None) -> IndexDescription | None:
     """What an interrupted build of the same index left; nobody is building it, for the collection is locked."""
     for index in description.indexes:
-        same = index.name == name if name else (index.field, index.spec) == (field_name, spec)
+        same = index.name == name if name else (index.field, index.spec) == (target.name, target.spec)
         if index.state is IndexState.INVALID and same:
             return index
     return None
@@ -178,8 +242,7 @@ class _Build:
 
     database: Database
     description: CollectionDescription
-    field: Field
-    spec: IndexSpec
+    target: Indexed
     name: str
 
     @classmethod
@@ -193,7 +256,8 @@ class _Build:
     ) -> _Build:
         """The build, with what is left of an earlier one out of its way."""
         doing = f"look at {description.name!r}"
-        unfinished = _unfinished(description, field_name, spec, name)
+        target = _target(database, description, field_name, spec)
+        unfinished = _unfinished(description, target, name)
         if unfinished is not None:
             drop_unfinished(database, description, unfinished.name)
             with database.reading(doing) as connection:
@@ -203,39 +267,35 @@ class _Build:
                 f"collection {description.name!r} has partitions outside its schema, "
                 f"{', '.join(description.foreign_leaves)}: build the index with online=False"
             )
-        field, chosen = _chosen(description, field_name, spec, name or (unfinished.name if unfinished else None))
+        chosen = _chosen(description, target, name or (unfinished.name if unfinished else None))
         with database.reading(doing) as connection:
-            _check_rows(database, connection, description, field, spec)
-        return cls(database, description, field, spec, chosen)
+            _check_rows(database, connection, description, target)
+        return cls(database, description, target, chosen)
 
     def run_or_undo(self, builder: Connection) -> None:
         try:
-            with _naming_limits(self.field):
+            with _naming_limits(self.target):
                 self._run(builder)
         except BaseException:
             self._undo()
             raise
 
     def _run(self, builder: Connection) -> None:
-        self._patiently(self._statement(PARENT_TABLE, self.name, IndexScope.PARENT_ONLY))
+        collection, key, spec = self.description.name, self.target.key, self.target.spec
+        self._patiently(*_statements(self.description, self.target, self.name, IndexScope.PARENT_ONLY))
         for leaf in self.description.leaves:
             leaf_index = leaf_index_name(self.name, leaf)
-            builder.execute(self._statement(leaf, leaf_index, IndexScope.CONCURRENTLY))
-            self._patiently(ddl.attach_index(self.description.name, self.name, leaf_index))
+            builder.execute(ddl.create_index(collection, leaf, leaf_index, key, spec, scope=IndexScope.CONCURRENTLY))
+            self._patiently(ddl.attach_index(collection, self.name, leaf_index))
 
-    def _statement(self, table: str, index: str, scope: IndexScope) -> ddl.Statement:
-        extension_schema = self.database.facts.extension_schema
-        return ddl.create_index(
-            self.description.name, table, index, self.field, self.spec, extension_schema=extension_schema, scope=scope
-        )
-
-    def _patiently(self, statement: ddl.Statement) -> None:
+    def _patiently(self, *statements: ddl.Statement) -> None:
         """In a transaction of its own, tried again while others hold the lock."""
-        self.database.alter(
-            f"create index {self.name!r} of {self.description.name!r} online",
-            (),
-            lambda connection: connection.execute(statement),
-        )
+
+        def work(connection: Connection) -> None:
+            for statement in statements:
+                connection.execute(statement)
+
+        self.database.alter(f"create index {self.name!r} of {self.description.name!r} online", (), work)
 
     def _undo(self) -> None:
         try:

@@ -18,11 +18,16 @@ from .explaining import explaining
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A transaction that reads, and the collection that it is about."""
+    """A transaction that reads, and the collection that it is about.
+
+    version  what the description may be known by as long as nothing changes; None in a transaction of the caller's,
+             whose own changes have no version yet
+    """
 
     database: Database
     connection: Connection
     description: CollectionDescription
+    version: str | None
 
     @property
     def facts(self) -> ServerFacts:
@@ -40,4 +45,10 @@ class Opened:
 def opened(database: Database, collection: str, doing: str) -> Iterator[Opened]:
     """Read a collection, by its name or an alias; raises CollectionNotFound."""
     with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
-        yield Opened(database, connection, catalog.describe(connection, collection))
+        version = catalog.version(connection, collection) if database.owns_transactions else None
+        if version is None:
+            description = catalog.describe(connection, collection)
+        else:
+            key = (collection, version)
+            description = database.descriptions.get(key, lambda: catalog.describe(connection, collection))
+        yield Opened(database, connection, description, version)

@@ -14,20 +14,28 @@ from ..naming import DEFAULT_PARTITION, PARENT_TABLE, check_partition_name, leaf
 from ..schema import MAX_PARTITIONS
 from .dependents import check_dependents, refusing_dependents
 from .locking import locked
+from .privileges import keep_one_owner
 
 
 def add_list_leaf(connection: Connection, collection: str, partition: str, *, taken: Container[str]) -> None:
     """A table like the parent, then attached: the table is empty, so attaching it looks at no row."""
     leaf = leaf_name(partition, taken)
-    connection.execute(ddl.create_leaf(collection, leaf))
+    _create_leaf(connection, collection, leaf, partition)
     connection.execute(ddl.attach_list_leaf(collection, leaf, partition))
 
 
 def add_hash_leaves(connection: Connection, collection: str, number: int) -> None:
     for remainder in range(number):
-        leaf = leaf_name(f"{DEFAULT_PARTITION}_{remainder}")
-        connection.execute(ddl.create_leaf(collection, leaf))
+        partition = f"{DEFAULT_PARTITION}_{remainder}"
+        leaf = leaf_name(partition)
+        _create_leaf(connection, collection, leaf, partition)
         connection.execute(ddl.attach_hash_leaf(collection, leaf, modulus=number, remainder=remainder))
+
+
+def _create_leaf(connection: Connection, collection: str, leaf: str, partition: str) -> None:
+    for statement in ddl.create_leaf(collection, leaf, partition):
+        connection.execute(statement)
+    keep_one_owner(connection, collection, leaf)
 
 
 def _by_hand(connection: Connection, collection: str, verb: str) -> CollectionDescription:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,19 @@ from .. import planning
 from ..asking import Asked
 from ..conditions import has_key
 from ..database import Database
-from ..description import CollectionDescription, IndexDescription
+from ..description import IndexDescription
 from ..errors import IndexNotFound, InvalidArgument
-from ..execution import BIT_OID, Prepared, Rows, WireValue, prepared
+from ..execution import (
+    BIT_OID,
+    Compiled,
+    Prepared,
+    Rows,
+    WireValue,
+    compiled,
+    compiled_settings,
+    make_settings,
+    prepared,
+)
 from ..hits import Hits, SearchPath
 from ..ingest import as_keys
 from ..ingest.binary import wire_values
@@ -68,21 +78,43 @@ def search(database: Database, collection: str, query: Query, asked: Asked) -> l
     return replanned(database, attempt)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An attempt, compiled."""
+
+    settings: str | None
+    statement: Compiled
+
+
+@dataclass(frozen=True)
+class Program:
+    """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
+
+    index  which of the collection's the attempts ask; None if they ask none
+    ways   how the attempts are made, as far as they were needed
+    """
+
+    request: Request
+    index: IndexDescription | None
+    attempts: Sequence[Attempt]
+    ways: dict[Attempt, Way] = field(default_factory=dict)
+
+
 def answers(
     collection: Opened, query: Query, asked: Asked, *, after: Position | None = None, prepare: bool | None
 ) -> list[Answer]:
     """An answer for each query vector: by the first attempt that gives all that was asked for, or by the last."""
-    request = _request(collection, asked, after)
-    given = _vectors(collection, request, query)
-    index = _index_for(collection.description, request, given)
-    attempts = _attempts(collection, request, index, asked)
+    program = _program(collection, asked, after)
+    request = program.request
+    given = as_query(request.field, request.metric, vectors_of(collection, request, query))
+    attempts = program.attempts if _holds(program.index, given) else [Exact()]
     wires = _wired(collection, request.field, given)
     found: dict[int, Answer] = {}
     for attempt in attempts:
         waiting = [number for number in range(len(wires)) if number not in found]
         if not waiting:
             break
-        run = _prepared(collection, request, index, attempt, prepare=prepare)
+        run = _prepared(collection, program, attempt, prepare=prepare)
         path = _path(attempt, attempts)
         for number in waiting:
             rows = run({QUERY: wires[number]})
@@ -91,7 +123,21 @@ def answers(
     return [found[number] for number in range(len(wires))]
 
 
-def _request(collection: Opened, asked: Asked, after: Position | None) -> Request:
+def _program(collection: Opened, asked: Asked, after: Position | None) -> Program:
+    """The program of a question, kept for some seconds where it may be asked again."""
+
+    def make() -> Program:
+        request = requested(collection, asked, after)
+        index = usable_index(collection.description, request.field, request.metric)
+        return Program(request, index, _attempts(collection, request, index, asked))
+
+    key = asked.key
+    if key is None or after is not None or collection.version is None:
+        return make()
+    return collection.database.programs.get((collection.version, key), make)
+
+
+def requested(collection: Opened, asked: Asked, after: Position | None = None) -> Request:
     """What is asked, in terms of the collection as it stands."""
     description, schema = collection.description, collection.description.schema
     field = schema.vector_field(asked.field)
@@ -120,35 +166,30 @@ def _grouping(field: Field, asked: Asked) -> Grouping:
     return Grouping(field, asked.group_size, asked.strict_group_size)
 
 
-def _vectors(collection: Opened, request: Request, query: Query) -> VectorColumn:
-    vectors = query.vectors
-    if query.ids is not None:
-        keys = as_keys(collection.description.schema, query.ids)
-        vectors = _stored(collection, request, keys if isinstance(keys, list) else keys.tolist())
-    return as_query(request.field, request.metric, vectors)
-
-
-def _stored(collection: Opened, request: Request, keys: list[Any]) -> list[Any]:
-    """The vectors of these entities, in the order asked for."""
+def vectors_of(collection: Opened, request: Request, query: Query) -> Any:
+    """The vectors given, or those of the entities named, in the order of their keys."""
+    if query.ids is None:
+        return query.vectors
+    keys = as_keys(collection.description.schema, query.ids)
     key, vector = request.table.c[request.key], request.table.c[request.field.name]
-    of_keys = has_key(request.table, request.key, as_keys(collection.description.schema, keys))
+    statement = select(key, vector).where(has_key(request.table, request.key, keys), vector != null())
     load = decoder(request.field)
-    found = {row[0]: load(row[1]) for row in collection.fetch(select(key, vector).where(of_keys, vector != null()))}
-    missing = [repr(key) for key in keys if key not in found]
+    stored = {row[0]: load(row[1]) for row in collection.fetch(statement)}
+    wanted = keys if isinstance(keys, list) else keys.tolist()
+    missing = [repr(key) for key in wanted if key not in stored]
     if missing:
         raise InvalidArgument(
             f"collection {collection.description.name!r}: no entity with a vector in {request.field.name!r} has the "
             f"{request.key} {', '.join(missing[:_NAMED_KEYS])}"
         )
-    return [found[key] for key in keys]
+    return [stored[key] for key in wanted]
 
 
-def _index_for(description: CollectionDescription, request: Request, given: VectorColumn) -> IndexDescription | None:
-    index = usable_index(description, request.field, request.metric)
+def _holds(index: IndexDescription | None, given: VectorColumn) -> bool:
+    """Whether the index can be asked for what is near: one of half precision knows no larger numbers than that has."""
     if index is None or not index.half_precision or not isinstance(given, DenseColumn):
-        return index
-    # A query that half precision cannot hold is compared exactly.
-    return index if np.abs(given.values).max() <= _MAX_HALF else None
+        return True
+    return bool(np.abs(given.values).max() <= _MAX_HALF)
 
 
 def _attempts(collection: Opened, request: Request, index: IndexDescription | None, asked: Asked) -> Sequence[Attempt]:
@@ -166,16 +207,23 @@ def _attempts(collection: Opened, request: Request, index: IndexDescription | No
     return planning.attempts(index, expected, asked, wanted, filtered=request.is_filtered)
 
 
-def _prepared(
-    collection: Opened, request: Request, index: IndexDescription | None, attempt: Attempt, *, prepare: bool | None
-) -> Prepared:
+def _prepared(collection: Opened, program: Program, attempt: Attempt, *, prepare: bool | None) -> Prepared:
     """The attempt's statement, and its settings made."""
+    way = program.ways.get(attempt)
+    if way is None:
+        way = program.ways[attempt] = _way(collection, program, attempt)
+    if way.settings is not None:
+        make_settings(collection.connection, way.settings)
+    return prepared(collection.connection, collection.facts, way.statement, prepare=prepare)
+
+
+def _way(collection: Opened, program: Program, attempt: Attempt) -> Way:
+    connection = collection.connection
     if isinstance(attempt, Exact):
-        return prepared(collection.connection, collection.facts, request.exact(), prepare=prepare)
-    for setting in attempt.settings():
-        collection.connection.execute(setting)
-    statement = request.by_index(halved=index is not None and index.half_precision)
-    return prepared(collection.connection, collection.facts, statement, prepare=prepare)
+        return Way(None, compiled(connection, program.request.exact()))
+    halved = program.index is not None and program.index.half_precision
+    statement = compiled(connection, program.request.by_index(halved=halved))
+    return Way(compiled_settings(connection, attempt.settings), statement)
 
 
 def _path(attempt: Attempt, attempts: Sequence[Attempt]) -> SearchPath:

@@ -1,0 +1,128 @@
+"""Hybrid search: several searches of one collection, fused into one ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..asking import Asked, check_limit
+from ..conditions import Selection
+from ..database import Database
+from ..errors import InvalidArgument
+from ..fusion import AnnRequest, Ranker, Ranking, TextRequest, check_ranker, fused
+from ..hits import Hit, Hits, SearchPath
+from ..projection import Record, projection
+from ..schema import DataType, Field
+from ..search import Entity, place_of
+from ..text_search import TextSearch
+from .explaining import replanned
+from .opening import Opened, opened
+from .searching import Query, answers
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What is asked of the whole: of the fused ranking, and of each request alike."""
+
+    limit: int
+    offset: int
+    output_fields: Sequence[str] | None
+    partition_names: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one request found for one query."""
+
+    ranking: Ranking
+    records: Sequence[Record]
+    path: SearchPath
+
+
+def hybrid_search(
+    database: Database,
+    collection: str,
+    requests: Sequence[AnnRequest | TextRequest],
+    ranker: Ranker,
+    common: Common,
+) -> list[Hits]:
+    if not requests or not all(isinstance(request, AnnRequest | TextRequest) for request in requests):
+        raise InvalidArgument("hybrid_search() takes a list of AnnRequest(...) and TextRequest(...)")
+    check_ranker(ranker, len(requests))
+    Asked(Selection(), limit=common.limit, offset=common.offset)
+
+    def attempt(prepare: bool | None) -> list[Hits]:  # noqa: FBT001 - psycopg's argument
+        with opened(database, collection, "search") as found:
+            parts = [_found(found, request, common, prepare=prepare) for request in requests]
+        if len({len(part) for part in parts}) > 1:
+            counts = ", ".join(str(len(part)) for part in parts)
+            raise InvalidArgument(f"the requests of a hybrid search must have as many queries each, got {counts}")
+        return [_fused(each, ranker, common) for each in zip(*parts, strict=True)]
+
+    return replanned(database, attempt)
+
+
+def _fused(parts: Sequence[Found], ranker: Ranker, common: Common) -> Hits:
+    records: dict[Entity, Record] = {}
+    for part in parts:
+        records.update(zip(part.ranking.entities, part.records, strict=True))
+    best = fused([part.ranking for part in parts], ranker)[common.offset : common.offset + common.limit]
+    paths = {part.path for part in parts}
+    path = paths.pop() if len(paths) == 1 else SearchPath.INDEX_THEN_EXACT
+    return Hits([Hit(entity[0], score, records[entity]) for entity, score in best], path)
+
+
+def _found(
+    collection: Opened, request: AnnRequest | TextRequest, common: Common, *, prepare: bool | None
+) -> list[Found]:
+    if isinstance(request, TextRequest):
+        return _by_text(collection, request, common, prepare=prepare)
+    asked = Asked(
+        Selection(common.partition_names, request.where, request.filter, request.filter_params),
+        limit=request.limit,
+        field=request.field,
+        metric=request.metric,
+        output_fields=common.output_fields,
+        ef=request.ef,
+        probes=request.probes,
+        exact=request.exact,
+        radius=request.radius,
+        range_filter=request.range_filter,
+    )
+    found = []
+    for answer in answers(collection, Query(request.vectors), asked, prepare=prepare):
+        hits, metric = answer.hits, answer.request.metric
+        ranking = Ranking(metric, answer.request.entities(answer.rows), [hit.distance for hit in hits])
+        found.append(Found(ranking, [hit.fields for hit in hits], answer.path))
+    return found
+
+
+def _by_text(collection: Opened, request: TextRequest, common: Common, *, prepare: bool | None) -> list[Found]:
+    schema, table = collection.description.schema, collection.table
+    selection = Selection(common.partition_names, request.where, request.filter, request.filter_params)
+    search = TextSearch(
+        table=table,
+        field=_text_field(schema.field(request.field)),
+        key=schema.primary_key.name,
+        place=place_of(table, schema.primary_key.name).key,
+        limit=check_limit(request.limit),
+        projection=projection(schema, common.output_fields),
+        conditions=selection.conditions(collection.description, table),
+    )
+    texts = [request.query] if isinstance(request.query, str) else request.query
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise InvalidArgument("TextRequest: query must be a text, or a list of them")
+    return [_of_text(collection, search, text, prepare=prepare) for text in texts]
+
+
+def _of_text(collection: Opened, search: TextSearch, text: str, *, prepare: bool | None) -> Found:
+    statement = search.statement(text)
+    rows = [] if statement is None else collection.fetch(statement, prepare=prepare)
+    ranking = Ranking(None, [(row[0], row[2]) for row in rows], [row[1] for row in rows])
+    return Found(ranking, [search.projection.record(row[3:]) for row in rows], SearchPath.EXACT)
+
+
+def _text_field(field: Field) -> Field:
+    if field.data_type not in {DataType.VARCHAR, DataType.TEXT}:
+        raise InvalidArgument(f"TextRequest needs a field of text, and field {field.name!r} is {field.data_type}")
+    return field
