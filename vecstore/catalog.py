@@ -186,7 +186,16 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         leaves=tuple(leaf["table"] for leaf in row.leaves or ()),
         foreign_leaves=tuple(row.foreign_leaves or ()),
         relations=frozenset(row.relations),
+        filled=frozenset(column["name"] for column in row.columns if _fills_itself(column, schema)),
     )
+
+
+def _fills_itself(column: Mapping[str, Any], schema: CollectionSchema) -> bool:
+    """Whether a field that may not be NULL need not be given, for the server has a default that is not the field's."""
+    field = schema.by_name.get(column["name"])
+    if field is None or field.primary_key or field.default_value is not None:
+        return False
+    return bool(column["not_null"]) and column["default"] is not None
 
 
 # Types that say by themselves what they are; the registry decides between the types that share one.

@@ -66,6 +66,7 @@ class CollectionDescription:
     leaves     the tables of all partitions in its schema, also of those that somebody made by hand for several values
     foreign_leaves  tables of other schemas that somebody attached as partitions
     relations  every name that is taken in its schema
+    filled     fields that somebody added by plain SQL, NOT NULL with a default that only the server knows
     """
 
     name: str
@@ -77,6 +78,7 @@ class CollectionDescription:
     leaves: tuple[str, ...] = field(repr=False)
     foreign_leaves: tuple[str, ...] = field(repr=False)
     relations: frozenset[str] = field(repr=False)
+    filled: frozenset[str] = field(default=frozenset(), repr=False)
 
     def partition(self, name: str) -> PartitionDescription:
         found = next((partition for partition in self.partitions if partition.name == name), None)

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    case,
     func,
     literal,
     null,
@@ -82,13 +81,14 @@ _ID, _DISTANCE, _VECTOR, _PLACE, _GROUP = (
 )
 _ORDER = "vecstore.order"
 
-_DOUBTFUL = tuple(literal(distance, literal_execute=True) for distance in (0.0, 1.0, 2.0))
-_NAN = literal(math.nan, Float())
-
 
 def _number(value: int) -> ColumnElement[int]:
     # Written into the text: a plan for any limit would be a plan for none.
     return literal(value, literal_execute=True)
+
+
+def _float(value: int) -> ColumnElement[float]:
+    return literal(float(value), literal_execute=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +197,7 @@ class Request:
 
         A zero vector has no direction: by COSINE it is never found. pgvector divides by the norms in single precision:
         for a zero vector it answers NaN, for one that is nearly zero a distance of 0 or 2, the ends of its range, and
-        for a huge one 1. Only such an answer is asked again, of the vector and itself: 0 of any other vector, NaN of
-        these.
+        for a huge one 1. Only such an answer is asked again, of the vector and itself: NaN of these, and no other.
         """
         vector = self.table.c[self.field.name]
         columns = [self._distance(vector, self._query).label(_DISTANCE)]
@@ -207,14 +206,11 @@ class Request:
         # OFFSET 0 keeps the distance from being computed anew in each place that names it, and the index out.
         row = self._matching(*columns).offset(_number(0)).subquery("compared")
         distance: ColumnElement[float] = row.c[_DISTANCE]
-        if self.metric is Metric.COSINE:
-            of_itself = self._distance(row.c[_VECTOR], row.c[_VECTOR])
-            distance = case((distance.in_(_DOUBTFUL), distance + of_itself), else_=distance)
-        others = [column for column in row.c if column.key not in {_ID, _DISTANCE, _VECTOR}]
         bounds = self._bounds(distance, row.c[_ID], row.c[_PLACE])
         if self.metric is Metric.COSINE:
-            bounds.append(distance != _NAN)
-        found = select(row.c[_ID], distance.label(_DISTANCE), *others).where(*bounds)
+            certain = and_(distance > _float(0), distance < _float(2), distance != _float(1))
+            bounds.append(or_(certain, self._distance(row.c[_VECTOR], row.c[_VECTOR]) < _float(3)))  # NaN is not less
+        found = select(*(column for column in row.c if column.key != _VECTOR)).where(*bounds)
         return self._ordered(found.subquery("found"))
 
     def _bounds(

@@ -101,10 +101,14 @@ def code(value: Any) -> str:
         return f"float({str(value)!r})"
     if not dataclasses.is_dataclass(value):
         return repr(dict(value) if isinstance(value, Mapping) else value)
-    shown = {it.name for it in dataclasses.fields(value)}
-    if isinstance(value, Field) and value.dim == MAX_SPARSE_DIM:
-        shown.remove("dim")  # the one that is meant where none is given
-    return f"vecstore.{type(value).__name__}({', '.join(_parts(value, shown))})"
+    if isinstance(value, Field):
+        # A dimension that is left out means this one.
+        shown = {it.name for it in dataclasses.fields(value) if (it.name, value.dim) != ("dim", MAX_SPARSE_DIM)}
+        return f"vecstore.Field({', '.join(_parts(value, shown))})"
+    # All options of an index: a revision goes on meaning the same when a default changes.
+    given = ((it.name, getattr(value, it.name)) for it in dataclasses.fields(value))
+    options = ", ".join(f"{name}={code(option)}" for name, option in given if option is not None)
+    return f"vecstore.{type(value).__name__}({options})"
 
 
 def _call(name: str, arguments: list[str]) -> str:

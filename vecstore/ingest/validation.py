@@ -88,6 +88,7 @@ def prepare(
     cosine_fields: Container[str] = (),
     hnsw_sparse_fields: Container[str] = (),
     half_precision_fields: Container[str] = (),
+    filled_fields: Container[str] = (),
 ) -> Batch:
     """Check data against a schema and make them a batch.
 
@@ -97,6 +98,7 @@ def prepare(
     cosine_fields          vector fields with a COSINE index: their vectors must have a cosine
     hnsw_sparse_fields     sparse fields with an HNSW index: at most 1,000 non-zero elements
     half_precision_fields  vector fields with an index in half precision: their vectors must be within its range
+    filled_fields          fields that the server fills: where no row has one, it is no column of the batch
 
     A value that is missing or None is the field's default_value, else NULL if the field is nullable, else refused.
     Raises InvalidData, and DuplicateKey for a key that stands there twice.
@@ -110,7 +112,8 @@ def prepare(
         given = {}
     columns: dict[str, AnyColumn] = {}
     for field in schema.fields:
-        if not (drawn and field.primary_key):
+        left_out = field.name in filled_fields and field.name not in given
+        if not left_out and not (drawn and field.primary_key):
             values = given[field.name] if field.name in given else _missing(field, count)
             columns[field.name] = _field_column(field, values, cosine_fields, hnsw_sparse_fields, half_precision_fields)
     if schema.dynamic:

@@ -34,7 +34,7 @@ def run_online() -> None:
     if handed is not None:
         run(handed)
         return
-    url = context.config.get_main_option("sqlalchemy.url") or os.environ.get("DATABASE_URL")
+    url = context.config.get_alembic_option("sqlalchemy.url") or os.environ.get("DATABASE_URL")
     if not url:
         raise CommandError("say which database: DATABASE_URL=postgresql://user@host/database alembic ...")
     with create_engine(url, poolclass=pool.NullPool).connect() as connection:
@@ -42,7 +42,12 @@ def run_online() -> None:
 
 
 def run_offline() -> None:
-    context.configure(dialect_name="postgresql", version_table_schema=OWN_SCHEMA, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # another doubles each percent sign
+        version_table_schema=OWN_SCHEMA,
+        literal_binds=True,
+    )
     with context.begin_transaction():
         context.execute(LOCK)
         context.execute(text("CREATE SCHEMA IF NOT EXISTS vecstore"))

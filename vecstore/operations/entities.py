@@ -96,6 +96,7 @@ def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "dra
         cosine_fields=description.cosine_fields,
         hnsw_sparse_fields=sparse,
         half_precision_fields=description.half_precision_fields,
+        filled_fields=description.filled,
     )
 
 
