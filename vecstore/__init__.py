@@ -14,6 +14,7 @@ from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
 from .hits import Hit, Hits, SearchPath
 from .index import Index
+from .operations.compacting import CompactedPartition, CompactResult, PartitionState
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
@@ -33,6 +34,8 @@ __all__ = [
     "CollectionMetadata",
     "CollectionSchema",
     "CollectionStats",
+    "CompactResult",
+    "CompactedPartition",
     "DataType",
     "DeleteResult",
     "Field",
@@ -55,6 +58,7 @@ __all__ = [
     "OtherIndex",
     "Partition",
     "PartitionDescription",
+    "PartitionState",
     "PartitionStats",
     "Rrf",
     "SearchPath",

@@ -251,7 +251,8 @@ def test_an_insert_that_was_under_way_left_no_row(crashed):
     with crashed.store("insert") as store:
         vectors = store.collection("vectors")
         assert vectors.count() == 0
-        assert store.doctor() == ()
+        # The index has pages of rows that never were: compact() frees them.
+        assert {finding.kind for finding in store.doctor()} <= {FindingKind.WORN_INDEX}
         assert [index.state for index in vectors.indexes] == [IndexState.READY]
         assert len(vectors.search(VECTORS[0])[0]) == 0
         vectors.insert({"id": np.arange(100), "v": VECTORS[:100]})
