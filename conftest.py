@@ -1,4 +1,4 @@
-"""Every Python block of the documents is run, each document in a folder of its own, as its reader would."""
+"""Every Python and SQL block of the documents is run, each document in a folder of its own, as its reader would."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import tempfile
 from contextlib import chdir
 from typing import Any
 
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser
+import psycopg
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from vecstore import Store
 
 
 def _enter(namespace: dict[str, Any]) -> None:
@@ -18,6 +21,8 @@ def _enter(namespace: dict[str, Any]) -> None:
 
 
 def _leave(namespace: dict[str, Any]) -> None:
+    if "__psql" in namespace:
+        namespace["__psql"].close()
     if "store" in namespace:
         namespace["store"].close()
     folder, here = namespace["__leave"]
@@ -25,8 +30,25 @@ def _leave(namespace: dict[str, Any]) -> None:
     folder.cleanup()
 
 
+def _psql(store: Store) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session as psql's: BEGIN and ROLLBACK are the document's own."""
+    url = store.engine.url.set(drivername="postgresql")
+    return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+
+
+def _run_sql(example: Example) -> None:
+    """Run a block on the document's `store`; what its last SELECT gives is `rows` to the Python blocks after it."""
+    namespace = example.namespace
+    if "__psql" not in namespace:
+        namespace["__psql"] = _psql(namespace["store"])
+    cursor = namespace["__psql"].execute(example.parsed)
+    for result in cursor.results():
+        if result.description is not None:
+            namespace["rows"] = result.fetchall()
+
+
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser()],
+    parsers=[PythonCodeBlockParser(), CodeBlockParser(language="sql", evaluator=_run_sql)],
     patterns=["README.md", "docs/howto/*.md"],
     setup=_enter,
     teardown=_leave,

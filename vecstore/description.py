@@ -10,7 +10,6 @@ from .errors import IndexNotFound, InvalidArgument, PartitionNotFound
 from .naming import DYNAMIC_COLUMN, PARTITION_COLUMN
 from .schema import CollectionSchema, Hnsw, IndexSpec, IvfFlat, Metric
 
-
 UNDESCRIBED = "A collection of vecstore"
 """What psql shows of a collection without a description."""
 

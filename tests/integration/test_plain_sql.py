@@ -5,16 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import (
     Collection,
+    CollectionNotFound,
     DataType,
     DependentObjects,
     Field,
     Hnsw,
     IndexExists,
+    InvalidData,
     InvalidSchema,
     OperationRefused,
     OtherIndex,
@@ -136,3 +140,116 @@ def test_another_schema_may_hold_the_extension(store: Store) -> None:
         books.create_index("embedding", Hnsw(), online=True)
         assert books.search([1, 2, 3, 4], exact=False)[0].path == "index"
         assert books.count(where=books.c.embedding.l2_distance([1, 0, 0, 0.5]) < 1.5) == 2
+
+
+def view(store: Store, statement: str) -> list[object]:
+    with store.engine.begin() as connection:
+        return list(connection.exec_driver_sql(statement).scalars())
+
+
+def test_an_index_dropped_and_one_made_by_hand_are_seen(store: Store, books: Collection) -> None:
+    books.insert([book(key) for key in range(20)])
+    books.create_index("embedding", Hnsw())
+    run(store, "DROP INDEX books.embedding_idx")
+    assert books.indexes == []
+    assert view(store, "SELECT name FROM vecstore.indexes") == []
+    assert books.search([1, 2, 3, 4])[0].path == "exact"
+    run(store, "CREATE INDEX mine ON books.entities USING hnsw (embedding vector_l2_ops) WITH (m = 8)")
+    assert books.index("mine").spec == Hnsw(metric="L2", m=8)
+    assert view(store, "SELECT metric FROM vecstore.indexes WHERE name = 'mine'") == ["L2"]
+    assert books.search([1, 2, 3, 4], exact=False)[0].path == "index"
+
+
+def test_a_partition_dropped_and_rows_moved_are_seen(store: Store, books: Collection) -> None:
+    for name in ("novel", "poems"):
+        books.create_partition(name)
+    books.insert([book(key) for key in range(6)], partition_name="novel")
+    run(store, "UPDATE books.entities SET _partition = 'poems' WHERE id < 2")
+    assert books.count(partition_names=["poems"]) == 2
+    assert {hit.id for hit in books.search([1, 2, 3, 4], partition_names=["poems"])[0]} == {0, 1}
+    run(store, "DROP TABLE books.entities_novel")
+    assert [partition.name for partition in books.partitions] == ["_default", "poems"]
+    assert view(store, "SELECT name FROM vecstore.partitions ORDER BY 1") == ["_default", "poems"]
+    assert books.count() == 2
+
+
+def test_a_column_added_and_one_dropped_are_seen(store: Store, books: Collection) -> None:
+    books.insert([book(1)])
+    run(store, "ALTER TABLE books.entities ADD COLUMN isbn text")
+    run(store, "ALTER TABLE books.entities DROP COLUMN year")
+    run(store, "COMMENT ON COLUMN books.entities.isbn IS 'On its back'")
+    run(store, "COMMENT ON SCHEMA books IS 'Ours'")
+    schema = books.describe().schema
+    assert [field.name for field in schema.fields] == ["id", "title", "embedding", "isbn"]
+    assert (schema.field("isbn").description, schema.description) == ("On its back", "Ours")
+    assert view(store, "SELECT name FROM vecstore.fields ORDER BY position") == ["id", "title", "embedding", "isbn"]
+    assert view(store, "SELECT description FROM vecstore.collections") == ["Ours"]
+
+
+@pytest.mark.parametrize("statement", ["DROP SCHEMA books CASCADE", "DROP TABLE books.entities CASCADE"])
+def test_a_collection_dropped_by_plain_sql_is_gone(store: Store, books: Collection, statement: str) -> None:
+    store.create_alias("books", "prod")
+    run(store, statement)
+    assert store.list_collections() == []
+    assert store.list_aliases() == {}
+    for name in ("collections", "fields", "partitions", "indexes", "aliases"):
+        assert view(store, f"TABLE vecstore.{name}") == []
+    with pytest.raises(CollectionNotFound):
+        books.count()
+
+
+def test_a_collection_renamed_by_plain_sql_goes_on_under_its_new_name(store: Store, books: Collection) -> None:
+    run(store, "ALTER SCHEMA books RENAME TO tomes")
+    assert store.list_collections() == view(store, "SELECT name FROM vecstore.collections") == ["tomes"]
+    assert store.collection("tomes").insert([book(1)]).count == 1
+
+
+def test_vectors_and_models_of_ones_own_meet_in_one_select_and_one_transaction(store: Store, books: Collection) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Loan(Base):
+        __tablename__ = "loan"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        book_id: Mapped[int]
+        reader: Mapped[str]
+
+    class Fine(Base):
+        __tablename__ = "fine"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        loan_id: Mapped[int] = mapped_column(ForeignKey("loan.id"))
+
+    Base.metadata.create_all(store.engine)
+    with Session(store.engine) as session, session.begin():
+        store.bind(session.connection()).collection("books").insert([book(key) for key in range(5)])
+        session.add(Loan(book_id=3, reader="Ada"))
+    books_table = books.table
+    nearest = (
+        select(Loan.reader, books_table.c.title)
+        .join(books_table, books_table.c.id == Loan.book_id)
+        .outerjoin(Fine)
+        .order_by(books_table.c.embedding.cosine_distance([1, 3, 3, 0.5]))
+    )
+    with Session(store.engine) as session:
+        assert session.execute(nearest).all() == [("Ada", "book 3")]
+    with pytest.raises(ZeroDivisionError), Session(store.engine) as session, session.begin():  # noqa: PT012 - a block
+        session.add(Loan(book_id=4, reader="Bea"))
+        store.bind(session.connection()).drop_collection("books")
+        raise ZeroDivisionError
+    assert books.count() == 5
+    with Session(store.engine) as session:
+        assert session.scalars(select(Loan.reader)).all() == ["Ada"]
+
+
+DEFAULTS = "stars int NOT NULL DEFAULT 3", "seen timestamptz NOT NULL DEFAULT now()", "kind text NOT NULL DEFAULT 'x'"
+
+
+def test_a_column_that_fills_itself_need_not_be_given(store: Store, books: Collection) -> None:
+    for column in DEFAULTS:
+        run(store, f"ALTER TABLE books.entities ADD COLUMN {column}")
+    books.insert([book(1)])
+    books.upsert([book(1, stars=5), book(2, stars=4)])
+    books.upsert([book(2, title="again")])
+    assert [(row["stars"], row["kind"]) for row in books.get([1, 2])] == [(5, "x"), (4, "x")]
+    with pytest.raises(InvalidData, match="'stars'"):
+        books.insert([book(3, stars=5), book(4)])
