@@ -95,8 +95,12 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error("which database? --target postgresql://user@host/database, --target ./data, or DATABASE_URL")
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except VecstoreError as error:
         print(f"vecstore: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # `vecstore ... | head`: who read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status
 

@@ -86,7 +86,7 @@ def test_a_filter_of_everything_deletes_nothing(books: Collection, fill: Fill, e
 def test_an_expression_of_everything_deletes_nothing(books: Collection, fill: Fill) -> None:
     fill(books, range(3))
     some = books.c.id == 1
-    alone = (true(), ~~true(), literal(True), and_(true(), true()), or_(some, true()))
+    alone = (true(), ~~true(), literal(value=True), and_(true(), true()), or_(some, true()))
     nested = (or_(some, and_(true(), true())), and_(true(), or_(some, true())), ~(some & false()))
     for everything in alone + nested:
         with pytest.raises(InvalidArgument, match=r"always true; truncate\(\)"):

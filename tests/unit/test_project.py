@@ -17,6 +17,13 @@ def test_the_folder_alembic_does_not_hide_the_package_of_that_name() -> None:
     assert Path(alembic.__file__).is_relative_to(sys.prefix)
 
 
+def test_ruff_does_not_take_the_package_alembic_for_the_folder_of_that_name() -> None:
+    source = "from __future__ import annotations\n\nimport alembic\nimport sqlalchemy\n\nimport vecstore\n"
+    words = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "I", "--stdin-filename", "vecstore/x.py"]
+    ended = subprocess.run([*words, "-"], cwd=ROOT, input=source, capture_output=True, check=False, text=True)
+    assert ended.returncode == 0, ended.stdout
+
+
 def test_importing_vecstore_imports_no_optional_part() -> None:
     code = "import sys, vecstore; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()

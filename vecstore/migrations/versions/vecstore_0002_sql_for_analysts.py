@@ -49,6 +49,11 @@ DOWNGRADE = (
     "DROP POLICY read_by_all ON vecstore.alias_registry",
     "ALTER TABLE vecstore.collection_registry DISABLE ROW LEVEL SECURITY",
     "ALTER TABLE vecstore.alias_registry DISABLE ROW LEVEL SECURITY",
+    "COMMENT ON COLUMN vecstore.collection_registry.created_at IS NULL",
+    "COMMENT ON COLUMN vecstore.alias_registry.view IS NULL",
+    "COMMENT ON COLUMN vecstore.alias_registry.created_at IS NULL",
+    "COMMENT ON TABLE vecstore.alembic_version IS NULL",
+    "COMMENT ON COLUMN vecstore.alembic_version.version_num IS NULL",
 )
 
 
