@@ -131,12 +131,12 @@ _VERSION = """
         WHERE n.nspname = %(name)s
     ), target AS (
         SELECT named.oid FROM named WHERE named.relkind = 'p'
-      UNION ALL
+      UNION
         SELECT d.refobjid
         FROM named
         JOIN pg_catalog.pg_rewrite w ON w.ev_class = named.oid
         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
-             AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid = 1
+             AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0
         WHERE named.relkind = 'v'
     )
     SELECT pg_catalog.concat_ws(' ', t.oid, c.relnamespace, c.xmin, r.xmin,
