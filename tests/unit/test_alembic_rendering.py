@@ -46,7 +46,9 @@ REVERSIBLE = [
 ]
 
 
-@pytest.mark.parametrize("operation", REVERSIBLE, ids=lambda it: f"{type(it).__name__} {id(it)}")
+@pytest.mark.parametrize(
+    "operation", REVERSIBLE, ids=[f"{type(it).__name__} {number}" for number, it in enumerate(REVERSIBLE)]
+)
 def test_an_operation_reversed_twice_is_itself(operation: operations.CollectionOperation) -> None:
     there, again = operation.reverse(), operation.reverse().reverse()
     assert code(operations.OpContainer([there])) != code(operations.OpContainer([operation]))
