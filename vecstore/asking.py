@@ -37,7 +37,7 @@ class Asked:
     exact: bool | None = None
     radius: float | None = None
     range_filter: float | None = None
-    group_by: str | None = None
+    group_by: Any = None
     group_size: int = 1
     strict_group_size: bool = False
     order_by: Any = None
@@ -56,8 +56,12 @@ class Asked:
         _check_int("probes", self.probes, MAX_PROBES)
         for name in ("radius", "range_filter"):
             _check_number(name, getattr(self, name))
-        _check_truth("exact", self.exact, "True, False or None")
-        _check_truth("strict_group_size", self.strict_group_size, "True or False")
+        if not isinstance(self.exact, bool | None):
+            raise InvalidArgument(f"exact must be True, False or None, got {self.exact!r:.40}")
+        if not isinstance(self.strict_group_size, bool):
+            raise InvalidArgument(f"strict_group_size must be True or False, got {self.strict_group_size!r:.40}")
+        if not isinstance(self.group_by, str | None):
+            raise InvalidArgument(f"group_by must be the name of a field, got a {type(self.group_by).__name__}")
         if self.group_by is None and (self.group_size, self.strict_group_size) != (1, False):
             raise InvalidArgument("group_size and strict_group_size belong to group_by='<field>'")
 
@@ -76,11 +80,6 @@ class Asked:
         return None if selection is None else (selection, rest)
 
 
-def _check_truth(name: str, value: object, expected: str) -> None:
-    if not isinstance(value, bool | None) or str(value) not in expected:
-        raise InvalidArgument(f"{name} must be {expected}, got {value!r}")
-
-
 def _check_int(name: str, value: object, most: int) -> None:
     if value is not None and (type(value) is not int or not 1 <= value <= most):
         raise InvalidArgument(f"{name} must be an int from 1 to {most:,}, got {value!r}")
@@ -89,5 +88,9 @@ def _check_int(name: str, value: object, most: int) -> None:
 def _check_number(name: str, value: object) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidArgument(f"{name} must be a finite number, got {value!r}")
+    try:
+        is_number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        is_number = False
+    if not is_number:
+        raise InvalidArgument(f"{name} must be a finite number, got {value!r:.40}")

@@ -1,9 +1,9 @@
 """What is there: the only module that reads pg_catalog and the registry.
 
-Whatever PostgreSQL knows (columns, types, dimensions, partitions, indexes, validity) is read from it each time, so
-a change made by plain SQL is seen. The registry adds what it cannot know: that a schema is ours, and the attributes
-of fields that two data types share a column type for. An index on an expression says of itself, in its comment, what
-the expression means.
+Whatever PostgreSQL knows (columns, types, dimensions, partitions, indexes, validity) is read from it, at least as a
+version each time, so a change made by plain SQL is seen. The registry adds what it cannot know: that a schema is ours,
+and the attributes of fields that two data types share a column type for. An index on an expression says of itself, in
+its comment, what the expression means.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ _DESCRIBE = text("""
 
 
 # A moment's look at what a description is made of, as far as searches and writes depend on it: rows of the catalogue
-# that are changed become other rows, of another transaction. Comments and names of leaves are not in it.
+# that are changed become other rows, of another transaction. Comments, and names of leaves and indexes, are not in it.
 _VERSION = """
     WITH named AS (
         SELECT c.oid, c.relkind
@@ -139,7 +139,7 @@ _VERSION = """
              AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0
         WHERE named.relkind = 'v'
     )
-    SELECT pg_catalog.concat_ws(' ', t.oid, c.relnamespace, c.xmin, r.xmin,
+    SELECT pg_catalog.concat_ws(' ', n.nspname, t.oid, c.xmin, r.xmin,
         (SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(a.xmin::text::int8))
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid),
         (SELECT pg_catalog.concat(pg_catalog.sum(i.indexrelid::int8), ' ', pg_catalog.sum(i.xmin::text::int8))
@@ -148,6 +148,7 @@ _VERSION = """
          FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.oid))
     FROM target t
     JOIN pg_catalog.pg_class c ON c.oid = t.oid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN vecstore.collection_registry r ON r.entities = t.oid AND r.dropped_at IS NULL
 """
 

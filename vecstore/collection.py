@@ -427,9 +427,9 @@ class Collection:
 
         The other options are those of search(). Each page is a transaction of its own that begins after the distance
         and key at which the last one ended: nothing stays open or locked in between, and a page sees what was written
-        before it was asked for. No entity comes twice; one that an index misses on an early page does not come later
-        (exact=True misses none). Raises as search() does, of what is wrong with the question at once, and
-        CollectionNotFound from the page after a drop.
+        before it was asked for. No entity comes twice, unless its vector was changed meanwhile; one that an index
+        misses on an early page does not come later (exact=True misses none). Raises as search() does, of what is wrong
+        with the question at once, and CollectionNotFound from the page after a drop.
         """
         asked = Asked(
             Selection(partition_names, where, filter, filter_params),

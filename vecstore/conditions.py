@@ -72,16 +72,23 @@ class Selection:
     filter_params: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if self.filter_params is not None and not isinstance(self.filter_params, Mapping):
+            raise InvalidArgument(
+                f"filter_params must be a dict of the filter's templates, got a {type(self.filter_params).__name__}"
+            )
         if isinstance(self.partition_names, Iterator):  # it may be read more than once
             object.__setattr__(self, "partition_names", list(self.partition_names))
 
     @property
     def key(self) -> Hashable | None:
-        """Equal for selections that mean the same, type of every value included; None where that cannot be told."""
+        """Equal for selections that mean the same, type of every value included.
+
+        None where that cannot be told, and where it would be too much to keep.
+        """
         if self.where is not None:
             return None
         try:
-            return (_key_of(self.partition_names), self.filter, _key_of(self.filter_params))
+            return (_key_of(self.partition_names), _key_of(self.filter), _key_of(self.filter_params))
         except TypeError:
             return None
 
@@ -100,10 +107,17 @@ class Selection:
         return tuple(conditions)
 
 
+_LONGEST_KEY = 4_096
+
+
 def _key_of(value: Any) -> Hashable:
-    """A value that a dict can be asked for, with its type: 1 is not True. Raises TypeError for an unknown one."""
-    if value is None or isinstance(value, bool | int | float | str):
+    """A value that a dict can be asked for, with its type: 1 is not True. Raises TypeError for others and long ones."""
+    if value is None or isinstance(value, bool | int | float):
         return (type(value), value)
+    if len(value) > _LONGEST_KEY:
+        raise TypeError("too long")
+    if isinstance(value, str):
+        return (str, value)
     if isinstance(value, list | tuple):
         return tuple(map(_key_of, value))
     if isinstance(value, dict):

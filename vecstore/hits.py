@@ -53,7 +53,7 @@ class Hits(Sequence[Hit]):
 
     @cached_property
     def ids(self) -> NDArray[Any]:
-        """The primary keys: int64, or object for VARCHAR."""
+        """The primary keys: int64, or object for VARCHAR; int64 where nothing was found."""
         keys = [hit.id for hit in self._hits]
         return np.array(keys, dtype=object if any(isinstance(key, str) for key in keys) else np.int64)
 

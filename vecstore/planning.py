@@ -79,13 +79,15 @@ class HnswScan:
 
 @dataclass(frozen=True, slots=True)
 class IvfFlatScan:
-    """The nearest `probes` lists of each leaf, then further ones until enough rows match."""
+    """The nearest `probes` lists of each leaf; iterate: further ones until enough rows match."""
 
     probes: int
+    iterate: bool
 
     @property
     def settings(self) -> Statement:
-        return at_once([set_local("ivfflat.probes", self.probes), set_local("ivfflat.iterative_scan", "relaxed_order")])
+        iteration = set_local("ivfflat.iterative_scan", "relaxed_order" if self.iterate else "off")
+        return at_once([set_local("ivfflat.probes", self.probes), iteration])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ Attempt = IndexScan | Exact
 def by_index_alone(index: IndexDescription, asked: Asked, wanted: int) -> IndexScan:
     """The best that the index does, without an exact look afterwards."""
     if isinstance(index.spec, IvfFlat):
-        return _ivfflat_scan(index.spec, asked)
-    return HnswScan(min(MAX_EF, max(asked.ef or DEFAULT_EF, wanted)), iterate=True, wanted=wanted)
+        return _ivfflat_scan(index.spec, asked, iterate=True)
+    return HnswScan(min(MAX_EF, max(_ef(asked, wanted), wanted)), iterate=True, wanted=wanted)
 
 
 def attempts(
@@ -115,13 +117,13 @@ def attempts(
     if isinstance(index.spec, Hnsw):
         return tuple(_by_hnsw(estimate, asked, wanted, filtered=filtered))
     assert isinstance(index.spec, IvfFlat)  # noqa: S101 - no other index has a metric
-    scan = _ivfflat_scan(index.spec, asked)
+    scan = _ivfflat_scan(index.spec, asked, iterate=not filtered or estimate.leaves > 1)
     cost = estimate.rows * min(1.0, scan.probes / index.spec.lists)
     return (Exact(),) if _is_cheap(estimate, cost) else (scan, Exact())
 
 
-def _ivfflat_scan(spec: IvfFlat, asked: Asked) -> IvfFlatScan:
-    return IvfFlatScan(asked.probes or max(1, round(spec.lists**0.5)))
+def _ivfflat_scan(spec: IvfFlat, asked: Asked, *, iterate: bool) -> IvfFlatScan:
+    return IvfFlatScan(asked.probes or max(1, round(spec.lists**0.5)), iterate)
 
 
 def _is_cheap(estimate: Estimate, index_cost: float) -> bool:
@@ -129,7 +131,11 @@ def _is_cheap(estimate: Estimate, index_cost: float) -> bool:
 
 
 def _by_hnsw(estimate: Estimate, asked: Asked, wanted: int, *, filtered: bool) -> Iterator[Attempt]:
-    needed = max(asked.ef or DEFAULT_EF, _candidates(wanted, estimate.share) if filtered else wanted)
+    needed = max(_ef(asked, wanted), _candidates(wanted, estimate.share) if filtered else wanted)
+    if asked.offset and wanted > MAX_EF:
+        # Deeper than one look at the graph goes: what it would iterate to differs from page to page.
+        yield Exact()
+        return
     if estimate.leaves > 1:
         # Each leaf has its share of the nearest rows, or nearly: it needs fewer candidates than one index would, and
         # iterates where it has more than its share.
@@ -151,6 +157,13 @@ def _without_iteration(estimate: Estimate, needed: int, wanted: int) -> Iterator
         yield HnswScan(needed, iterate=False, wanted=wanted)
     if worth_a_last_try and wanted < MAX_EF:
         yield HnswScan(MAX_EF, iterate=False, wanted=wanted)
+
+
+def _ef(asked: Asked, wanted: int) -> int:
+    """Candidates to look for: of pages, always the same number, for each must be cut from the same ranking."""
+    if asked.ef is not None:
+        return asked.ef
+    return MAX_EF if asked.offset else max(DEFAULT_EF, 2 * wanted)
 
 
 def _hnsw_cost(leaves: int, candidates: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -12,10 +13,11 @@ T = TypeVar("T")
 class Recent:
     """Values by key, each for some seconds, the oldest dropped when there are too many. Threads may share it."""
 
-    def __init__(self, *, seconds: float, size: int = 1024) -> None:
+    def __init__(self, *, seconds: float, size: int = 256) -> None:
         self._seconds = seconds
         self._size = size
         self._values: dict[Hashable, tuple[float, Any]] = {}
+        self._lock = Lock()
 
     def get(self, key: Hashable, find: Callable[[], T]) -> T:
         """The value of the key; found anew where there is none, or it is too old."""
@@ -25,7 +27,15 @@ class Recent:
             known: T = value
             return known
         found = find()
-        while len(self._values) >= self._size:
-            self._values.pop(next(iter(self._values)), None)
-        self._values[key] = (now + self._seconds, found)
+        with self._lock:
+            self._forget(now)
+            self._values.pop(key, None)
+            self._values[key] = (now + self._seconds, found)
         return found
+
+    def _forget(self, now: float) -> None:
+        """Make room: the values stand in the order in which they grow too old."""
+        for key, (until, _) in list(self._values.items()):
+            if until > now and len(self._values) < self._size:
+                return
+            del self._values[key]

@@ -267,8 +267,8 @@ class Request:
             full = len(rows) >= self.limit
         else:
             sizes = Counter(row[3] for row in rows)
-            full = len(sizes) >= self.limit
-            full &= not self.grouping.strict or min(sizes.values()) == self.grouping.size
+            filled = not self.grouping.strict or all(size == self.grouping.size for size in sizes.values())
+            full = filled and len(sizes) >= self.limit
         return full or any(self._is_beyond(row[1]) for row in rows)
 
     def _is_beyond(self, distance: float) -> bool:

@@ -40,4 +40,4 @@ class TextSearch:
         place = self.table.c[self.place]
         found = select(key.label("vecstore.id"), rank.label("vecstore.rank"), place.label("vecstore.place"))
         found = found.add_columns(*self.projection.columns(self.table)).where(matches, *self.conditions)
-        return found.order_by(rank.desc(), key).limit(literal(self.limit, literal_execute=True))
+        return found.order_by(rank.desc(), key, place).limit(literal(self.limit, literal_execute=True))

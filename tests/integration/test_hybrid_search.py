@@ -117,6 +117,9 @@ def test_several_queries_have_an_answer_each(things: Collection) -> None:
     [
         ([], Rrf(), InvalidArgument),
         (["red"], Rrf(), InvalidArgument),
+        (iter([]), Rrf(), InvalidArgument),
+        (AnnRequest([1, 0], field="colour"), Rrf(), InvalidArgument),
+        ([TextRequest("title", " ".join(map(str, range(300))))], Rrf(), InvalidArgument),
         ([AnnRequest([1, 0], field="colour")], None, InvalidArgument),
         ([AnnRequest([1, 0], field="colour")], Weighted(1, 1), InvalidArgument),
         ([AnnRequest([1, 0])], Rrf(), InvalidArgument),

@@ -96,3 +96,13 @@ def test_what_is_wrong_with_the_question_is_said_at_once(points: Collection) -> 
     with pytest.raises(InvalidData):
         points.search_iterator([1, 2])
     assert next(points.search_iterator(ids=3, batch_size=1)).ids.tolist() == [3]
+
+
+def test_what_is_deleted_between_two_pages_is_on_none_of_the_next(books: Collection, fill: Fill) -> None:
+    fill(books, range(60))
+    pages = books.search_iterator([1, 2, 3, 4], batch_size=10)
+    seen = [hit.id for _ in range(3) for hit in next(pages)]
+    left = [key for key in range(60) if key not in seen]
+    books.delete(ids=left[:15])
+    rest = [hit.id for page in pages for hit in page]
+    assert sorted(rest) == left[15:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vecstore import (
     DataType,
     Field,
     FieldNotFound,
+    FilterError,
     Hnsw,
     IndexNotFound,
     InvalidArgument,
@@ -175,7 +177,7 @@ def test_a_group_that_an_index_did_not_fill_is_filled_only_if_that_is_asked_for(
     [
         ({"group_by": "v"}, InvalidArgument),
         ({"group_by": "nothing"}, FieldNotFound),
-        ({"group_by": ["genre"]}, FieldNotFound),
+        ({"group_by": ["genre"]}, InvalidArgument),
         ({"group_size": 2}, InvalidArgument),
         ({"strict_group_size": True}, InvalidArgument),
         ({"group_by": "genre", "group_size": 0}, InvalidArgument),
@@ -292,3 +294,34 @@ def test_more_rows_can_be_asked_for_than_an_index_takes_candidates(many: Collect
     assert len({*hits.ids.tolist()} & {*np.argsort(-SIMILARITY)[:limit].tolist()}) >= 0.97 * limit
     pages = [many.search(QUERY, limit // 4, offset=limit // 4 * page)[0] for page in range(4)]
     assert [*chain(*(page.ids.tolist() for page in pages))] == many.search(QUERY, limit)[0].ids.tolist()
+
+
+def test_pages_of_real_data_are_one_ranking_cut_in_pieces(store: Store, real_data: Path) -> None:
+    fields = [Field("id", DataType.INT64, primary_key=True), Field("v", DataType.FLOAT_VECTOR, dim=384)]
+    packages = store.create_collection("packages", fields)
+    vectors = np.load(real_data / "vectors.npy")
+    packages.insert({"id": np.arange(len(vectors)), "v": vectors})
+    packages.create_index("v", Hnsw())
+    for query in np.load(real_data / "queries.npy")[:10]:
+        pages = [packages.search(query, 20, offset=offset)[0].ids.tolist() for offset in range(0, 400, 20)]
+        assert [*chain(*pages)] == packages.search(query, 400, exact=True)[0].ids.tolist()
+
+
+def test_a_key_of_two_partitions_is_searched_with_only_where_it_is_clear_which(points: Collection) -> None:
+    points.create_partition("other")
+    points.insert([{"id": 7, "year": 1, "genre": "", "v": VECTORS[8]}], partition_name="other")
+    with pytest.raises(InvalidArgument, match="several partitions have the id 7"):
+        points.search(ids=[7])
+    for partition in ("_default", "other"):
+        hits = points.search(ids=[7], limit=1, partition_names=[partition])[0]
+        assert (hits.ids.tolist(), hits.distances[0]) == ([7], pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"radius": 10**400}, {"filter_params": 5}, {"filter_params": "y"}, {"filter": ["x"]}, {"filter": {"x": 1}}],
+    ids=str,
+)
+def test_an_argument_of_another_kind_is_refused(points: Collection, options: dict[str, object]) -> None:
+    with pytest.raises((InvalidArgument, FilterError)):
+        points.search(QUERY, **options)

@@ -81,5 +81,5 @@ def test_of_many_partitions_each_is_asked_for_fewer_candidates(leaves: int) -> N
 def test_the_index_alone_looks_as_far_as_it_was_told_to() -> None:
     assert by_index_alone(HNSW, ASKED, 10) == HnswScan(100, iterate=True, wanted=10)
     assert by_index_alone(HNSW, Asked(Selection(), ef=7), 10) == HnswScan(10, iterate=True, wanted=10)
-    assert by_index_alone(IVFFLAT, Asked(Selection(), probes=7), 10) == IvfFlatScan(7)
-    assert by_index_alone(IVFFLAT, ASKED, 10) == IvfFlatScan(10)
+    assert by_index_alone(IVFFLAT, Asked(Selection(), probes=7), 10) == IvfFlatScan(7, iterate=True)
+    assert by_index_alone(IVFFLAT, ASKED, 10) == IvfFlatScan(10, iterate=True)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.dialects.postgresql.ext import phraseto_tsquery, plainto_tsquery, to_tsvector
 
+from ..errors import InvalidArgument
 from ..schema import Field
 from .errors import Fault, unsupported
 from .operands import Kind, Operand, Value
@@ -108,6 +109,8 @@ def _whole(operand: Operand, name: str) -> int:
 def any_word(field: Field, text: str) -> SQL | None:
     """The text search query that asks for any of the words of a text; None where it has no word."""
     words = dict.fromkeys(_WORD.findall(text))
+    if len(words) > MAX_TOKENS:
+        raise InvalidArgument(f"a text of {len(words):,} words is too long to look for, at most {MAX_TOKENS}")
     return _any_of([_query(field, word) for word in words]) if words else None
 
 

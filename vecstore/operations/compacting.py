@@ -18,7 +18,7 @@ from ..progress import tracked
 from . import indexes
 from .explaining import explaining
 from .locking import locked
-from .opening import Opened, opened
+from .opening import Opened, opened_anew
 from .wear import SMALL, LeafIndex, leaf_indexes, worn
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def compact(
     """Leaf by leaf, each guarded as an online build is, for REINDEX and VACUUM cannot be in a transaction."""
     doing = f"compact {collection!r}"
     with explaining(database, collection), database.autocommitting(doing) as worker:
-        with opened(database, collection, "look at") as found:
+        with opened_anew(database, collection, "look at") as found:
             leaves = _leaves(found.description, partition_names)
             _check_rights(found, leaves)
         steps: Iterable[str] = leaves
@@ -179,7 +179,7 @@ class _Compaction:
 
     def _deserving(self, description: CollectionDescription, state: PartitionState) -> list[LeafIndex]:
         """The indexes to build anew, also those that somebody made on the leaf: VACUUM would have to mend them, too."""
-        with opened(self.database, description.name, "look at") as collection:
+        with opened_anew(self.database, description.name, "look at") as collection:
             found = [index for index in leaf_indexes(collection.connection, description, self.leaf) if index.is_valid]
             if self.force:
                 return found

@@ -46,7 +46,8 @@ def hybrid_search(
     ranker: Ranker,
     common: Common,
 ) -> list[Hits]:
-    if not requests or not all(isinstance(request, AnnRequest | TextRequest) for request in requests):
+    known = isinstance(requests, list | tuple) and all(isinstance(one, AnnRequest | TextRequest) for one in requests)
+    if not known or not requests:
         raise InvalidArgument("hybrid_search() takes a list of AnnRequest(...) and TextRequest(...)")
     check_ranker(ranker, len(requests))
     Asked(Selection(), limit=common.limit, offset=common.offset)

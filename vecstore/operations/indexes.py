@@ -80,10 +80,9 @@ def _statements(
 
 def _is_same(index: IndexDescription, target: Indexed) -> bool:
     """Whether the one would make the other superfluous: options of a vector index do not."""
-    if isinstance(target.spec, Hnsw | IvfFlat):
-        same = index.metric is target.spec.metric and type(index.spec) is type(target.spec)
-    else:
-        same = index.spec == target.spec
+    # Between two vector indexes by one metric PostgreSQL would choose, by costs that know nothing of recall.
+    metric = target.spec.metric if isinstance(target.spec, Hnsw | IvfFlat) else None
+    same = index.spec == target.spec if metric is None else index.metric is metric
     return same and index.field == target.name
 
 

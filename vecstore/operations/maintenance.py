@@ -24,7 +24,7 @@ from ..schema import Metric
 from ..tables import OPERATORS, half_precision, qualified_operator
 from . import indexes, partitions
 from .locking import locked
-from .opening import Opened, opened
+from .opening import Opened, opened_anew
 from .wear import worn
 
 _PURGE_BATCH = 100
@@ -239,7 +239,7 @@ def _of_leaf(collection: str, leaf: Any) -> Iterator[tuple[FindingKind, str]]:
 
 def _of_vectors(database: Database, name: str) -> list[Finding]:
     def attempt() -> list[Finding]:
-        with opened(database, name, "examine") as collection:
+        with opened_anew(database, name, "examine") as collection:
             return [*_worn_indexes(collection), *_without_direction(collection)]
 
     try:

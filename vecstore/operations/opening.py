@@ -43,7 +43,11 @@ class Opened:
 
 @contextmanager
 def opened(database: Database, collection: str, doing: str) -> Iterator[Opened]:
-    """Read a collection, by its name or an alias; raises CollectionNotFound."""
+    """Read a collection, by its name or an alias; raises CollectionNotFound.
+
+    Its description may be one of an earlier call, if nothing that reads and writes depend on has changed since: the
+    names of leaves and indexes may have.
+    """
     with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
         version = catalog.version(connection, collection) if database.owns_transactions else None
         if version is None:
@@ -52,3 +56,10 @@ def opened(database: Database, collection: str, doing: str) -> Iterator[Opened]:
             key = (collection, version)
             description = database.descriptions.get(key, lambda: catalog.describe(connection, collection))
         yield Opened(database, connection, description, version)
+
+
+@contextmanager
+def opened_anew(database: Database, collection: str, doing: str) -> Iterator[Opened]:
+    """Read a collection as the catalogue has it now, with the names of leaves and indexes."""
+    with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
+        yield Opened(database, connection, catalog.describe(connection, collection), None)

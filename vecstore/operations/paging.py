@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..asking import MAX_LIMIT, Asked, check_limit
+from ..asking import Asked, check_limit
 from ..database import Database
 from ..errors import InvalidArgument
-from ..hits import Hits, SearchPath
+from ..hits import Hits
 from ..search import Position
 from ..vectors import as_query
 from .explaining import replanned
 from .opening import opened
 from .searching import Answer, Query, answers, requested, vectors_of
-
-# Where a page costs a look at every matching row, the next ones are taken along.
-_ROWS_TAKEN_ALONG = 4_096
 
 
 def search_pages(
@@ -28,7 +25,7 @@ def search_pages(
         raise InvalidArgument(f"limit must be an int from 1, or None for all, got {limit!r}")
     with opened(database, collection, "search") as found:
         request = requested(found, asked)
-        vectors = vectors_of(found, request, query)
+        vectors = vectors_of(found, request, query, asked)
         if len(as_query(request.field, request.metric, vectors)) != 1:
             raise InvalidArgument("search_iterator() takes one vector, or the id of one entity")
     return _pages(_Reader(database, collection, Query(vectors), asked), batch_size, limit)
@@ -36,18 +33,14 @@ def search_pages(
 
 def _pages(reader: _Reader, batch_size: int, limit: int | None) -> Iterator[Hits]:
     left = limit
-    rows_asked_for = batch_size
     while left is None or left > 0:
-        rows_asked_for = rows_asked_for if left is None else min(rows_asked_for, left)
-        answer = reader.read(rows_asked_for)
-        hits = answer.hits
-        for start in range(0, len(hits), batch_size):
-            yield hits[start : start + batch_size]
-        if len(hits) < rows_asked_for:
+        rows = batch_size if left is None else min(batch_size, left)
+        hits = reader.read(rows)
+        if hits:
+            yield hits
+        if len(hits) < rows:
             return
-        left = None if left is None else left - len(hits)
-        taken_along = batch_size if answer.path is SearchPath.INDEX else _ROWS_TAKEN_ALONG
-        rows_asked_for = min(MAX_LIMIT, max(batch_size, taken_along // batch_size * batch_size))
+        left = None if left is None else left - rows
 
 
 class _Reader:
@@ -60,7 +53,7 @@ class _Reader:
         self._asked = asked
         self._after: Position | None = None
 
-    def read(self, rows: int) -> Answer:
+    def read(self, rows: int) -> Hits:
         asked = replace(self._asked, limit=rows)
 
         def attempt(prepare: bool | None) -> Answer:  # noqa: FBT001 - psycopg's argument
@@ -71,4 +64,4 @@ class _Reader:
         if answer.rows:
             before = 0 if self._after is None else self._after.count
             self._after = answer.request.position(answer.rows[-1], before + len(answer.rows))
-        return answer
+        return answer.hits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import null, select
 
 from .. import planning
 from ..asking import Asked
-from ..conditions import has_key
+from ..conditions import Selection, has_key
 from ..database import Database
 from ..description import IndexDescription
 from ..errors import IndexNotFound, InvalidArgument
@@ -29,10 +30,10 @@ from ..execution import (
 from ..hits import Hits, SearchPath
 from ..ingest import as_keys
 from ..ingest.binary import wire_values
-from ..ordering import parsed
+from ..ordering import parsed, plain_field
 from ..planning import Attempt, Exact
 from ..projection import projection
-from ..schema import DataType, Field
+from ..schema import CollectionSchema, Field, Metric
 from ..scores import ScoreRange
 from ..search import QUERY, Grouping, Position, Request, metric_of, usable_index
 from ..tables import VECTOR_STORAGE
@@ -42,6 +43,7 @@ from .explaining import replanned
 from .opening import Opened, opened
 
 _MAX_HALF = float(np.finfo(np.float16).max)
+_SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
 _NAMED_KEYS = 5
 
 
@@ -106,8 +108,8 @@ def answers(
     """An answer for each query vector: by the first attempt that gives all that was asked for, or by the last."""
     program = _program(collection, asked, after)
     request = program.request
-    given = as_query(request.field, request.metric, vectors_of(collection, request, query))
-    attempts = program.attempts if _holds(program.index, given) else [Exact()]
+    given = as_query(request.field, request.metric, vectors_of(collection, request, query, asked))
+    attempts = program.attempts if _holds(program.index, request.metric, given) else [Exact()]
     wires = _wired(collection, request.field, given)
     found: dict[int, Answer] = {}
     for attempt in attempts:
@@ -154,42 +156,51 @@ def requested(collection: Opened, asked: Asked, after: Position | None = None) -
         conditions=asked.selection.conditions(description, collection.table),
         extension_schema=collection.facts.extension_schema,
         scores=ScoreRange(metric, asked.radius, asked.range_filter) if in_range else None,
-        grouping=None if asked.group_by is None else _grouping(schema.field(asked.group_by), asked),
+        grouping=None if asked.group_by is None else _grouping(schema, asked, asked.group_by),
         order_by=() if asked.order_by is None else parsed(schema, asked.order_by),
         after=after,
     )
 
 
-def _grouping(field: Field, asked: Asked) -> Grouping:
-    if field.data_type.is_vector or field.data_type in {DataType.JSON, DataType.ARRAY}:
-        raise InvalidArgument(f"group_by needs a field of one value, and field {field.name!r} is {field.data_type}")
-    return Grouping(field, asked.group_size, asked.strict_group_size)
+def _grouping(schema: CollectionSchema, asked: Asked, name: str) -> Grouping:
+    return Grouping(plain_field(schema, name, "group_by"), asked.group_size, asked.strict_group_size)
 
 
-def vectors_of(collection: Opened, request: Request, query: Query) -> Any:
+def vectors_of(collection: Opened, request: Request, query: Query, asked: Asked) -> Any:
     """The vectors given, or those of the entities named, in the order of their keys."""
     if query.ids is None:
         return query.vectors
     keys = as_keys(collection.description.schema, query.ids)
     key, vector = request.table.c[request.key], request.table.c[request.field.name]
-    statement = select(key, vector).where(has_key(request.table, request.key, keys), vector != null())
+    searched = Selection(asked.selection.partition_names).conditions(collection.description, request.table)
+    statement = select(key, vector).where(has_key(request.table, request.key, keys), vector != null(), *searched)
+    rows = collection.fetch(statement)
+    stored = {row[0]: row[1] for row in rows}
+    _check_found(collection, request, keys if isinstance(keys, list) else keys.tolist(), [row[0] for row in rows])
     load = decoder(request.field)
-    stored = {row[0]: load(row[1]) for row in collection.fetch(statement)}
-    wanted = keys if isinstance(keys, list) else keys.tolist()
-    missing = [repr(key) for key in wanted if key not in stored]
+    return [load(stored[key]) for key in (keys if isinstance(keys, list) else keys.tolist())]
+
+
+def _check_found(collection: Opened, request: Request, wanted: Sequence[Any], found: Sequence[Any]) -> None:
+    """Each key must have one vector."""
+    times = Counter(found)
+    missing = [repr(key) for key in wanted if not times[key]]
+    several = [repr(key) for key in wanted if times[key] > 1]
+    what = f"collection {collection.description.name!r}, ids: "
     if missing:
-        raise InvalidArgument(
-            f"collection {collection.description.name!r}: no entity with a vector in {request.field.name!r} has the "
-            f"{request.key} {', '.join(missing[:_NAMED_KEYS])}"
-        )
-    return [stored[key] for key in wanted]
+        named = ", ".join(missing[:_NAMED_KEYS])
+        raise InvalidArgument(f"{what}no entity with a vector in {request.field.name!r} has the {request.key} {named}")
+    if several:
+        named = ", ".join(several[:_NAMED_KEYS])
+        raise InvalidArgument(f"{what}several partitions have the {request.key} {named}: say which, partition_names=")
 
 
-def _holds(index: IndexDescription | None, given: VectorColumn) -> bool:
-    """Whether the index can be asked for what is near: one of half precision knows no larger numbers than that has."""
+def _holds(index: IndexDescription | None, metric: Metric, given: VectorColumn) -> bool:
+    """Whether the index can be asked for what is near: one of half precision knows neither large nor tiny numbers."""
     if index is None or not index.half_precision or not isinstance(given, DenseColumn):
         return True
-    return bool(np.abs(given.values).max() <= _MAX_HALF)
+    largest = np.abs(given.values).max(axis=1)
+    return bool(largest.max() <= _MAX_HALF and (metric is not Metric.COSINE or largest.min() >= _SMALL_HALF))
 
 
 def _attempts(collection: Opened, request: Request, index: IndexDescription | None, asked: Asked) -> Sequence[Attempt]:
