@@ -143,10 +143,9 @@ def test_an_online_build_is_seen_as_one_and_what_it_left_as_invalid(store: Store
     books.create_partition("other")
     books.insert([book(1)])
     states: list[dict[str, Any]] = []
-    # Somebody's transaction, older than the build, keeps it waiting.
-    with store.engine.connect() as older:
+    # Somebody's snapshot, older than the build, keeps it waiting.
+    with store.engine.connect().execution_options(isolation_level="REPEATABLE READ") as older:
         older.exec_driver_sql("SELECT FROM books.entities")
-        older.exec_driver_sql("SELECT pg_current_xact_id()")
 
         def build() -> None:
             with vecstore.connect(store.engine.url, ddl_timeout=60) as builder:
