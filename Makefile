@@ -16,7 +16,7 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "no virtual environment could be made (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,progress]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,progress,gateway]' --group dev
 	@touch $@
 
 .PHONY: demo

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pymilvus import MilvusClient
 from pytest_postgresql.janitor import DatabaseJanitor
 from sqlalchemy import URL
 
@@ -13,6 +14,7 @@ import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Store
 from vecstore.embedded import EmbeddedServer, start
+from vecstore.gateway import Gateway, serve
 
 _TEMPLATE = "vecstore_template"
 _numbers = itertools.count()
@@ -94,6 +96,20 @@ def empty_url(server: EmbeddedServer) -> Iterator[URL]:
 def store(database_url: URL) -> Iterator[Store]:
     with vecstore.connect(database_url) as store:
         yield store
+
+
+@pytest.fixture
+def gateway(database_url: URL) -> Iterator[Gateway]:
+    """Milvus's protocol on the database of the test."""
+    with serve(database_url, port=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
+    client = MilvusClient(f"http://{gateway.address}")
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table
@@ -32,6 +32,7 @@ from .operations import (
 from .operations.compacting import CompactResult
 from .operations.entities import DeleteResult, InsertResult
 from .operations.hybrid import Common
+from .operations.opening import opened
 from .operations.searching import Query
 from .operations.statistics import CollectionStats
 from .partition import Partition
@@ -58,6 +59,14 @@ class Collection:
         """What the catalogue says now: schema, partitions, indexes, aliases."""
         with self._database.reading(f"describe {self.name!r}") as connection:
             return catalog.describe(connection, self.name)
+
+    def known(self) -> CollectionDescription:
+        """What describe() says, from memory while nothing has changed that reads and writes depend on.
+
+        Names of leaves and indexes, and comments, may be those of an earlier look. One short statement.
+        """
+        with opened(self._database, self.name, "look at") as found:
+            return found.description
 
     @property
     def table(self) -> Table:
@@ -202,6 +211,13 @@ class Collection:
         DependentObjects, LockTimeout.
         """
         fields.drop(self._database, self.name, field_name, cascade=cascade)
+
+    def alter_properties(self, properties: Mapping[str, str], *, delete: Iterable[str] = ()) -> None:
+        """Add properties of the collection, or replace them; and delete some. Locks nobody out of the entities.
+
+        Raises InvalidSchema for what is no text.
+        """
+        fields.alter_properties(self._database, self.name, properties, delete)
 
     # Entities
 

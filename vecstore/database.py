@@ -84,17 +84,23 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long a call may wait.
+    """How long a call may wait, and how connections are made.
 
-    ddl_timeout  seconds that a structural change is tried for while others use the object
+    ddl_timeout      seconds that a structural change is tried for while others use the object
+    max_connections  how many at most; a call more waits for one of them
+    pgbouncer        they lead to PgBouncer in transaction mode
     """
 
     ddl_timeout: float = 30.0
+    max_connections: int = 15
+    pgbouncer: bool = False
 
     def __post_init__(self) -> None:
         timeout = self.ddl_timeout
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout <= _LONGEST_TIMEOUT:
             raise InvalidArgument(f"ddl_timeout must be seconds from 0 to {_LONGEST_TIMEOUT:,}, got {timeout!r}")
+        if type(self.max_connections) is not int or self.max_connections < 1:
+            raise InvalidArgument(f"max_connections must be 1 or more, got {self.max_connections!r}")
 
 
 def version_tuple(version: str) -> tuple[int, ...]:

@@ -233,6 +233,20 @@ def drop_index(collection: str, index: str) -> Statement:
     return _sql("DROP INDEX {index} RESTRICT", index=Name(collection, index))
 
 
+def create_database(name: str) -> Statement:
+    """Outside a transaction."""
+    return _sql("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'", name=Name(name))
+
+
+def comment_on_database(name: str, comment: str) -> Statement:
+    return _sql("COMMENT ON DATABASE {name} IS {text}", name=Name(name), text=comment)
+
+
+def drop_database(name: str) -> Statement:
+    """Outside a transaction; ends the connections to it."""
+    return _sql("DROP DATABASE {name} WITH (FORCE)", name=Name(name))
+
+
 def create_alias(alias: str, collection: str, columns: tuple[str, ...]) -> Iterator[Statement]:
     """A schema with a view on the collection's table; columns are listed, so that it reads the same for ever."""
     yield _sql("CREATE SCHEMA {schema}", schema=Name(alias))

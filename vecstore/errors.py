@@ -12,12 +12,14 @@ VecstoreError
 │   ├── PartitionNotFound
 │   ├── IndexNotFound
 │   ├── FieldNotFound
-│   └── AliasNotFound
+│   ├── AliasNotFound
+│   └── DatabaseNotFound
 ├── AlreadyExists (ValueError)
 │   ├── CollectionExists
 │   ├── PartitionExists
 │   ├── IndexExists
-│   └── AliasExists
+│   ├── AliasExists
+│   └── DatabaseExists
 ├── OperationRefused (RuntimeError)      allowed by PostgreSQL, refused by the data model
 │   ├── NotOurs                          a schema or table that vecstore did not make
 │   ├── DependentObjects                 something else depends on what would be dropped
@@ -59,6 +61,8 @@ __all__ = [
     "CommitUncertain",
     "ConnectionLost",
     "DatabaseError",
+    "DatabaseExists",
+    "DatabaseNotFound",
     "DependentObjects",
     "DuplicateKey",
     "EmbeddedServerError",
@@ -151,6 +155,10 @@ class AliasNotFound(NotFound):
     """No alias has this name."""
 
 
+class DatabaseNotFound(NotFound):
+    """The server has no such database, or none that vecstore made."""
+
+
 class AlreadyExists(VecstoreError, ValueError):
     """The name is taken."""
 
@@ -169,6 +177,10 @@ class IndexExists(AlreadyExists):
 
 class AliasExists(AlreadyExists):
     """An alias has this name."""
+
+
+class DatabaseExists(AlreadyExists):
+    """The server has a database of this name."""
 
 
 class OperationRefused(VecstoreError, RuntimeError):

@@ -27,6 +27,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NO_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]+", re.ASCII)
 _PARTITION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)
 
+_RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 _RESERVED_SCHEMAS = frozenset({"public", "information_schema", OWN_SCHEMA})
 # https://www.postgresql.org/docs/18/ddl-system-columns.html, and our own two.
 _RESERVED_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", PARTITION_COLUMN, DYNAMIC_COLUMN})
@@ -57,6 +58,14 @@ def check_collection_name(name: object, *, kind: str = "collection") -> str:
     lowered = checked.lower()
     if lowered in _RESERVED_SCHEMAS or lowered.startswith(("pg_", TRASH_PREFIX)):
         raise InvalidName(f"invalid {kind} name {checked!r}: reserved by PostgreSQL or vecstore")
+    return checked
+
+
+def check_database_name(name: object) -> str:
+    """The name of a database that is to be made."""
+    checked = _checked(name, "database")
+    if checked.lower() in _RESERVED_DATABASES or checked.lower().startswith("pg_"):
+        raise InvalidName(f"invalid database name {checked!r}: reserved by PostgreSQL")
     return checked
 
 

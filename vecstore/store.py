@@ -20,7 +20,7 @@ from . import catalog
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
-from .operations import aliases, collections, maintenance
+from .operations import aliases, collections, databases, maintenance
 from .operations import privileges as rights
 from .operations.maintenance import Finding
 from .schema import CollectionSchema, Field
@@ -28,6 +28,7 @@ from .schema import CollectionSchema, Field
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
 _CONNECT_TIMEOUT_SECONDS = 10
 _IDLE_IN_TRANSACTION = "10min"
+_CONNECTIONS_KEPT = 5
 
 
 class Store:
@@ -144,10 +145,14 @@ class Store:
         collections.create(self._database, name, schema)
         return Collection(self._database, name)
 
-    def collection(self, name: str) -> Collection:
-        """The collection of this name or alias; raises CollectionNotFound."""
+    def collection(self, name: str, *, check: bool = True) -> Collection:
+        """The collection of this name or alias; raises CollectionNotFound.
+
+        check  look whether it is there now; otherwise the first call on it finds out, and that is one look less
+        """
         found = Collection(self._database, name)
-        found.describe()
+        if check:
+            found.describe()
         return found
 
     def has_collection(self, name: str) -> bool:
@@ -227,6 +232,54 @@ class Store:
         """
         rights.revoke(self._database, role, on=on, privileges=privileges)
 
+    # Databases
+
+    def list_databases(self) -> dict[str, dict[str, str]]:
+        """The databases that create_database() has made on this server, other than this one: name and properties."""
+        return databases.properties(self._database)
+
+    def database(self, name: str) -> Store:
+        """A store for another database of this server, made by create_database(). The caller closes it.
+
+        Raises DatabaseNotFound, and what connect() raises.
+        """
+        databases.check_made(self._database, name)
+        return self._beside(name)
+
+    def _beside(self, name: str) -> Store:
+        settings = self._database.settings
+        engine = _engine(self.engine.url.set(database=name), settings)
+        return _opened(Database(engine, settings, keepalive=self._database.keepalive), release=engine.dispose)
+
+    def create_database(self, name: str, *, properties: Mapping[str, str] | None = None) -> None:
+        """Make a database for collections on this server, with schema `vecstore` and pgvector.
+
+        properties  free text pairs that travel with it, as JSON in its comment
+
+        Needs a role that may create databases. No transaction: what fails is undone. Raises DatabaseExists,
+        InvalidName, PermissionDenied, UnsupportedServer.
+        """
+        databases.create(self._database, name, properties or {})
+        try:
+            with self._beside(name) as made:
+                made.upgrade()
+        except BaseException:
+            databases.undo(self._database, name)
+            raise
+
+    def alter_database(self, name: str, properties: Mapping[str, str], *, delete: Iterable[str] = ()) -> None:
+        """Add properties to a database, or replace them; and delete some. Raises DatabaseNotFound, PermissionDenied."""
+        databases.alter_properties(self._database, name, properties, delete)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database that create_database() made and that holds no collection and no other table.
+
+        Ends the connections that others have to it. Raises DatabaseNotFound, OperationRefused where it is not empty,
+        PermissionDenied, LockTimeout.
+        """
+        with self.database(name) as inside:
+            databases.drop(self._database, inside.engine, name)
+
     # Upkeep
 
     def doctor(self) -> tuple[Finding, ...]:
@@ -246,25 +299,30 @@ class Store:
 
 
 def connect(
-    target: str | Path | URL | Engine | None = None, *, ddl_timeout: float = 30.0, pgbouncer: bool = False
+    target: str | Path | URL | Engine | None = None,
+    *,
+    ddl_timeout: float = 30.0,
+    max_connections: int = 15,
+    pgbouncer: bool = False,
 ) -> Store:
     """Open a store.
 
     target       None: an embedded PostgreSQL with its data in the user's data directory; a path: the same, with its
                  data there; a postgresql:// URL or a SQLAlchemy Engine (psycopg 3): a server
     ddl_timeout  seconds that a structural change is tried for while others use what it changes
+    max_connections  how many at most, of an Engine its own number; a call more waits for one of them
     pgbouncer    the URL leads to PgBouncer in transaction mode: prepare nothing, set nothing for a session
 
     Several processes may open the same folder; the last one out stops the server. Raises UnsupportedServer,
     ConnectionLost, SchemaTooNew, and for the embedded server MissingExtra or EmbeddedServerError. A server whose schema
     `vecstore` is missing or older is opened, for upgrade(): every other call raises NotInstalled or SchemaOutdated.
     """
-    settings = Settings(ddl_timeout=ddl_timeout)
+    settings = Settings(ddl_timeout, max_connections, pgbouncer)
     if isinstance(target, Engine):
         return _opened(Database(_checked_engine(target), settings), release=None)
     url = _as_url(target)
     if url is not None:
-        engine = _engine(url, pgbouncer=pgbouncer)
+        engine = _engine(url, settings)
         return _opened(Database(engine, settings), release=engine.dispose)
     return _open_embedded(_as_folder(target), settings)
 
@@ -294,7 +352,7 @@ def _as_url(target: str | Path | URL | None) -> URL | None:
         raise InvalidArgument("not a URL of PostgreSQL: expected postgresql://user@host:5432/database") from None
 
 
-def _engine(url: URL, *, pgbouncer: bool) -> Engine:
+def _engine(url: URL, settings: Settings) -> Engine:
     if url.drivername in {"postgres", "postgresql"}:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername != "postgresql+psycopg":
@@ -306,7 +364,7 @@ def _engine(url: URL, *, pgbouncer: bool) -> Engine:
         "application_name": "vecstore",
         "client_encoding": "utf8",  # COPY sends text as it is
     }
-    if pgbouncer:
+    if settings.pgbouncer:
         arguments["prepare_threshold"] = None
     else:
         # Search settings of a transaction reach the workers of a Citus cluster; elsewhere the first is a placeholder.
@@ -316,7 +374,15 @@ def _engine(url: URL, *, pgbouncer: bool) -> Engine:
         )
         arguments["options"] = " ".join(options)
     # What the URL says itself goes first. Parameters are ids, names and vectors of others: they are in no traceback.
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args={**arguments, **dict(url.query)})
+    kept = min(_CONNECTIONS_KEPT, settings.max_connections)
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=kept,
+        max_overflow=settings.max_connections - kept,
+        hide_parameters=True,
+        connect_args={**arguments, **dict(url.query)},
+    )
     _engines.add(engine)
     return engine
 
@@ -365,7 +431,7 @@ def _open_embedded(folder: Path | None, settings: Settings) -> Store:
     from .embedded import start  # noqa: PLC0415 - an optional part
 
     server = start(folder)
-    engine = _engine(server.url(), pgbouncer=False)
+    engine = _engine(server.url(), settings)
 
     def release() -> None:
         engine.dispose()

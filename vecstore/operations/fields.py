@@ -14,6 +14,7 @@ from ..database import Database, lock_name
 from ..description import CollectionDescription
 from ..errors import InvalidData, InvalidSchema, OperationRefused, sqlstate_of
 from ..ingest import with_plain_default
+from ..naming import names_list
 from ..schema import Field, Gin
 from .collections import check_text_search
 from .dependents import refusing_dependents
@@ -165,3 +166,16 @@ def set_properties(database: Database, collection: str, properties: Mapping[str,
         connection.execute(registry.register_properties(found.name, checked))
 
     database.alter(f"set properties of collection {collection!r}", [collection], work)
+
+
+def alter_properties(database: Database, collection: str, properties: Mapping[str, str], delete: Iterable[str]) -> None:
+    """Change some properties of a collection and leave the others as they are; locks nobody out."""
+    gone = names_list(delete, "delete")
+
+    def work(connection: Connection) -> None:
+        found = locked(connection, collection)
+        kept = {name: value for name, value in found.schema.properties.items() if name not in gone}
+        checked = replace(found.schema, properties={**kept, **properties}).properties
+        connection.execute(registry.register_properties(found.name, checked))
+
+    database.alter(f"alter properties of collection {collection!r}", [collection], work)

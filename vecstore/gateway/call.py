@@ -1,0 +1,92 @@
+"""A call of a client: which database, who asks; and the stores that calls work on."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ..collection import Collection
+from ..description import CollectionDescription
+from ..errors import CollectionNotFound, DatabaseNotFound
+from ..store import Store
+from .errors import Fault, MilvusError
+
+DEFAULT_DATABASE = "default"
+
+
+@dataclass(frozen=True)
+class Stores:
+    """A store for each database that somebody has asked for, all on one server: `default` is the one served."""
+
+    default: Store
+    _others: dict[str, Store] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, database: str) -> Store:
+        """The store of a database, by Milvus's name of it; raises MilvusError."""
+        if database == DEFAULT_DATABASE:
+            return self.default
+        with self._lock:
+            if database not in self._others:
+                try:
+                    self._others[database] = self.default.database(database)
+                except DatabaseNotFound:
+                    raise MilvusError(Fault.DATABASE_NOT_FOUND, database=database) from None
+            return self._others[database]
+
+    def forget(self, database: str) -> None:
+        """Let go of the connections to a database, which is to be dropped."""
+        with self._lock:
+            store = self._others.pop(database, None)
+        if store is not None:
+            store.close()
+
+    def close(self) -> None:
+        for database in list(self._others):
+            self.forget(database)
+        self.default.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a call knows beside its request.
+
+    rpc         the name of the RPC
+    database    Milvus's name of the database: from the metadata, the request, or "default"
+    user        who asks
+    request_id  the client's
+    """
+
+    rpc: str
+    stores: Stores
+    database: str
+    user: str
+    request_id: str
+
+    @property
+    def store(self) -> Store:
+        return self.stores.of(self.database)
+
+    def collection(self, name: str) -> Collection:
+        """A handle by a collection's name or alias; nobody has looked whether it is there."""
+        return self.store.collection(name, check=False)
+
+    def described(self, name: str) -> CollectionDescription:
+        """A collection as the catalogue has it now; raises MilvusError."""
+        try:
+            return self.collection(name).describe()
+        except CollectionNotFound:
+            raise self.no_collection(name) from None
+
+    def known(self, name: str) -> CollectionDescription:
+        """A collection as far as reads and writes depend on it: from memory while nothing has changed.
+
+        Names of leaves and indexes, and comments, may be older. Raises MilvusError.
+        """
+        try:
+            return self.collection(name).known()
+        except CollectionNotFound:
+            raise self.no_collection(name) from None
+
+    def no_collection(self, name: str) -> MilvusError:
+        return MilvusError(Fault.COLLECTION_NOT_FOUND, database=self.database, collection=name)

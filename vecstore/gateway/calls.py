@@ -1,0 +1,23 @@
+"""Which RPC is served by which function, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pymilvus.grpc_gen import milvus_pb2
+
+from . import connecting
+from .call import Call
+
+Function = Callable[[Call, Any], Any]
+"""Takes a call and its request, gives the response, None for a plain success; may raise any error."""
+
+CALLS: Mapping[str, Function] = {
+    **connecting.CALLS,
+}
+
+REFUSED: Mapping[str, str] = {
+    method.name: "not served by vecstore yet"
+    for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods
+}
