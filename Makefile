@@ -46,6 +46,10 @@ format: $(READY) ## let ruff write the code's form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: bench
+bench: $(READY) ## vecstore beside hand-written psycopg; DATA=folder, ONLY=search,ingest, OUT=folder for JSON and charts
+	@$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
+
 .PHONY: bench-filtered
 bench-filtered: $(READY) ## filtered search beside raw pgvector; DATA=folder for other data than the bundled
 	@$(BIN)/python -m benchmarks.filtered $(DATA)

@@ -23,10 +23,13 @@ COLLECTION = "packages"
 
 @contextmanager
 def temporary_store(major: int) -> Iterator[Store]:
-    """A Store on an embedded server of its own, tuned as any other, that is gone afterwards."""
+    """A Store on an embedded server of its own, tuned as any other, that is gone afterwards.
+
+    Only autovacuum is off: it would come for freshly loaded rows in the middle of the measuring.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="vecstore-benchmark-") as folder,
-        start(Path(folder, "data"), major=major) as server,
+        start(Path(folder, "data"), major=major, settings={"autovacuum": "off"}) as server,
         vecstore.connect(server.url()) as store,
     ):
         store.upgrade()
@@ -60,10 +63,14 @@ def loaded(store: Store, data: Dataset, *, partitions: int, indexed_filters: boo
     if indexed_filters:
         collection.create_index("section", Btree())
         collection.create_index("draw", Btree())
-    # VACUUM as well: autovacuum would come for freshly loaded rows in the middle of the measuring.
-    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM (ANALYZE) packages.entities"))
+    settle(store)
     return collection
+
+
+def settle(store: Store) -> None:
+    """What autovacuum would have done."""
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM (ANALYZE)"))
 
 
 def versions(store: Store) -> dict[str, str]:

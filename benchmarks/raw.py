@@ -19,6 +19,7 @@ from sqlalchemy import URL
 
 from .measuring import Answer, K, Search
 from .ours import COLLECTION
+from .results import BY_HAND
 
 EF_SEARCH = 40
 ITERATIVE_SCANS = ("off", "strict_order", "relaxed_order")
@@ -35,11 +36,11 @@ _SEARCH = sql.SQL(
 )
 
 
-def connected(url: URL, iterative_scan: str) -> Connection:
+def connected(url: URL, iterative_scan: str, *, ef_search: int = EF_SEARCH) -> Connection:
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg.connect(plain, autocommit=True)
+    connection = psycopg.connect(plain, autocommit=True, application_name=BY_HAND)
     register_vector(connection)
-    connection.execute(sql.SQL("SET hnsw.ef_search = {}").format(sql.Literal(EF_SEARCH)))
+    connection.execute(sql.SQL("SET hnsw.ef_search = {}").format(sql.Literal(ef_search)))
     connection.execute(sql.SQL("SET hnsw.iterative_scan = {}").format(sql.Literal(iterative_scan)))
     return connection
 

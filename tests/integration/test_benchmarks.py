@@ -1,4 +1,4 @@
-"""The benchmark of filtered search runs, sees what it is to see, and prints it; how fast is for `make` to say."""
+"""The benchmarks run, see what they are to see, and print it; how fast is for `make` to say."""
 
 from __future__ import annotations
 
@@ -8,14 +8,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as harness
 from benchmarks import data, filtered
 from benchmarks.measuring import Answer, Figures, Tally, Truth
+from benchmarks.results import Report, Target
 from benchmarks.targets import Row, targets
 
 CONTENDERS = ["vecstore", "raw, off", "raw, strict_order", "raw, relaxed_order"]
 LARGE_SECTIONS = 31  # of the bundled rows, those with 20 or more
 
 SIMILARITIES = np.array([[0.9, 0.8, 0.7, 0.7, 0.1]], dtype=np.float32)
+
+
+def run_harness(folder: Path, *arguments: str) -> Report:
+    small = ["--synthetic", "300x8", "--rounds", "1", "--queries", "2", "--out", str(folder)]
+    assert harness.main([*small, *arguments]) == 0
+    return Report.from_json((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_a_run_of_the_harness_measures_both_sides_and_prints_its_targets(
+    tmp_path: Path, major: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run_harness(tmp_path, "--only", "search", "--server", str(major))
+    assert report.setting["PostgreSQL"].startswith(f"{major}.")
+    assert (report.setting["rows"], report.setting["dimensions"]) == (300, 8)
+    printed = capsys.readouterr().out
+    for result in report.results:
+        assert list(result.sides) == ["vecstore", "by hand"]
+        for found in result.sides.values():
+            assert found.calls >= 1
+            assert 0 < found.p50 <= found.p99
+            assert found.client_cpu > 0
+            assert found.server_cpu >= 0
+        assert result.ratio is not None
+        assert result.targets[0].reached == result.ratio > 0
+        assert all(target.promise in printed for target in result.targets)
+
+
+def test_a_target_is_a_ceiling_or_a_floor() -> None:
+    assert [Target("p50", reached, 1.15).met for reached in (1.15, 1.16)] == [True, False]
+    assert [Target("rows/s", reached, 0.85, at_least=True).met for reached in (0.85, 0.84)] == [True, False]
+    target = Target("CPU", 1.049, 0.15, "ms")
+    assert (target.asked, target.measured) == ("≤ 0.15 ms", "1.05 ms")
 
 
 def figures(*, recall: float = 1.0, short: int = 0) -> Figures:

@@ -1,0 +1,113 @@
+"""`python -m benchmarks`: vecstore beside hand-written psycopg, case by case, with targets.
+
+Each case runs both on one server and the same tables, in turns. What counts is the ratio of one run: p50 of vecstore
+in that by hand, the median of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import machine, ours, searching
+from .bench import Bench, prepared
+from .data import BUNDLED, Dataset, clustered, load
+from .printing import print_curve, print_result, print_targets
+from .results import Curve, Report, Result
+
+Cases = Callable[[Bench], Iterator[Result | Curve]]
+
+CASES: Mapping[str, Cases] = {
+    "search": searching.cases,
+}
+ASKED_FOR_BY_NAME = frozenset({"growth"})
+
+
+def run(data: Dataset, names: Sequence[str], options: argparse.Namespace) -> Report:
+    """Print each result as it comes, and the targets at the end."""
+    started = time.perf_counter()
+    results: list[Result] = []
+    curves: list[Curve] = []
+    with prepared(data, major=options.server, rounds=options.rounds, queries=options.queries) as bench:
+        versions = ours.versions(bench.store)
+        for name in names:
+            for found in CASES[name](bench):
+                if isinstance(found, Result):
+                    results.append(found)
+                    print_result(found)
+                else:
+                    curves.append(found)
+                    print_curve(found)
+    setting = {
+        "data": data.name,
+        "rows": len(data.vectors),
+        "dimensions": data.dim,
+        "rounds": options.rounds,
+        "queries": min(options.queries, len(data.queries)),
+        **versions,
+        **machine.described(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - started),
+    }
+    report = Report(setting, results, curves)
+    print_targets(report)
+    return report
+
+
+def _at_least_one(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _shape(word: str) -> tuple[int, int]:
+    rows, _, dim = word.partition("x")
+    try:
+        return _at_least_one(rows), _at_least_one(dim)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not ROWSxDIMENSIONS, such as 200000x768") from None
+
+
+def _names(word: str) -> list[str]:
+    names = word.split(",")
+    unknown = sorted(set(names) - CASES.keys())
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no cases {', '.join(unknown)}; there are {', '.join(CASES)}")
+    return names
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, default=BUNDLED, metavar="DIR", help="with vectors.npy, queries.npy and rows.jsonl"
+    )
+    parser.add_argument("--synthetic", type=_shape, metavar="ROWSxDIM", help="instead of a folder, make rows up")
+    all_but = [name for name in CASES if name not in ASKED_FOR_BY_NAME]
+    parser.add_argument(
+        "--only", type=_names, default=all_but, metavar="CASES", help=f"of {', '.join(CASES)}, with commas between"
+    )
+    parser.add_argument("--rounds", type=_at_least_one, default=5)
+    parser.add_argument("--queries", type=_at_least_one, default=200, help="of a round, 200 unless there are fewer")
+    parser.add_argument("--server", type=int, choices=(16, 18), default=18, help="the major version of PostgreSQL")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and charts here")
+    parser.add_argument("--check", action="store_true", help="exit with 1 unless every target is reached")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    data = load(options.data) if options.synthetic is None else clustered(*options.synthetic)
+    report = run(data, options.only, options)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "results.json").write_text(report.as_json(), encoding="utf-8")
+    return int(options.check and not all(target.met for result in report.results for target in result.targets))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Results on a terminal, as they come."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from .results import Curve, Report, Result
+
+_WIDTH = 150
+
+
+def _console() -> Console:
+    return Console(width=max(Console().width, _WIDTH))
+
+
+def print_result(result: Result) -> None:
+    console = _console()
+    shown = "" if result.ratio is None else f": {result.ratio:.2f}"
+    console.print(f"[bold]{result.case}[/bold]{shown}", highlight=False)
+    if result.sides:
+        table = Table(box=None, pad_edge=False)
+        for name in ("", "calls", "p50 ms", "p99 ms", "client CPU ms", "server CPU ms"):
+            table.add_column(name, justify="right" if name else "left")
+        for name, found in result.sides.items():
+            numbers = (found.p50, found.p99, found.client_cpu, found.server_cpu)
+            table.add_row(f"  {name}", f"{found.calls:,}", *(f"{number:,.3f}" for number in numbers))
+        console.print(table, highlight=False)
+    if result.notes:
+        console.print("  " + ", ".join(f"{name} {noted(value)}" for name, value in result.notes.items()))
+
+
+def noted(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_curve(curve: Curve) -> None:
+    table = Table(title=curve.case, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(curve.x_label, justify="right")
+    for name in curve.lines:
+        table.add_column(f"{name}, {curve.y_label}", justify="right")
+    for position, x in enumerate(curve.x):
+        table.add_row(f"{x:,}", *(f"{line[position]:,.3f}" for line in curve.lines.values()))
+    _console().print(table, highlight=False)
+
+
+def print_targets(report: Report) -> None:
+    console = _console()
+    console.print("\n" + ", ".join(f"{name} {value}" for name, value in report.setting.items()), highlight=False)
+    table = Table(title="Targets", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "asked", "reached", "met"):
+        table.add_column(name, justify="right" if name in {"asked", "reached"} else "left")
+    for target in (target for result in report.results for target in result.targets):
+        met = "[green]yes[/green]" if target.met else "[bold red]no[/bold red]"
+        table.add_row(target.promise, target.asked, target.measured, met)
+    console.print(table, highlight=False)
