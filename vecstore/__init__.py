@@ -18,6 +18,7 @@ from .operations.compacting import CompactedPartition, CompactResult, PartitionS
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
+from .operations.overview import CollectionOverview, IndexOverview, PartitionOverview
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .partition import Partition
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
@@ -32,6 +33,7 @@ __all__ = [
     "CollectionDeclaration",
     "CollectionDescription",
     "CollectionMetadata",
+    "CollectionOverview",
     "CollectionSchema",
     "CollectionStats",
     "CompactResult",
@@ -49,6 +51,7 @@ __all__ = [
     "Index",
     "IndexDeclaration",
     "IndexDescription",
+    "IndexOverview",
     "IndexQualityWarning",
     "IndexState",
     "IndexStats",
@@ -58,6 +61,7 @@ __all__ = [
     "OtherIndex",
     "Partition",
     "PartitionDescription",
+    "PartitionOverview",
     "PartitionState",
     "PartitionStats",
     "Rrf",

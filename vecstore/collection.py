@@ -23,6 +23,7 @@ from .operations import (
     fields,
     hybrid,
     indexes,
+    overview,
     paging,
     partitions,
     querying,
@@ -33,6 +34,7 @@ from .operations.compacting import CompactResult
 from .operations.entities import DeleteResult, InsertResult
 from .operations.hybrid import Common
 from .operations.opening import opened
+from .operations.overview import CollectionOverview
 from .operations.searching import Query
 from .operations.statistics import CollectionStats
 from .partition import Partition
@@ -86,6 +88,13 @@ class Collection:
     def stats(self) -> CollectionStats:
         """Rows, and bytes on disk, of the whole, each partition and each index. Reads every row's header."""
         return statistics.stats(self._database, self.name)
+
+    def overview(self) -> CollectionOverview:
+        """Rows, estimated by PostgreSQL's statistics, sizes and the states of indexes: waits for no lock, reads no row.
+
+        Raises CollectionNotFound, PermissionDenied without USAGE on the collection's schema.
+        """
+        return overview.one(self._database, self.name)
 
     def drop(self, *, cascade: bool = False) -> None:
         """Drop the collection with all its partitions, indexes and entities; their space is free at commit.

@@ -20,9 +20,10 @@ from . import catalog
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
-from .operations import aliases, collections, databases, maintenance
+from .operations import aliases, collections, databases, maintenance, overview
 from .operations import privileges as rights
 from .operations.maintenance import Finding
+from .operations.overview import CollectionOverview
 from .schema import CollectionSchema, Field
 
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
@@ -167,6 +168,10 @@ class Store:
         """The names of all collections, sorted; aliases are not among them."""
         with self._database.reading("list collections") as connection:
             return catalog.collection_names(connection)
+
+    def overview(self) -> tuple[CollectionOverview, ...]:
+        """All collections that the role may use, each as Collection.overview() shows it."""
+        return overview.overview(self._database)
 
     def rename_collection(self, name: str, new_name: str) -> None:
         """Give a collection another name; its aliases stay with it. Locks no table.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pytest
 from sqlalchemy import URL
 
 import vecstore
-from samples import BOOK_FIELDS
+from samples import BOOK_FIELDS, book
+from vecstore import Btree, DataType, Field, Hnsw, Store
 from vecstore.cli import main
 from vecstore.revisions import revisions
 
@@ -114,7 +116,110 @@ def test_no_password_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "topsecret" not in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize("command", [[], ["upgrade"], ["downgrade"], ["current"]])
+def output_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command prints that is done, and says nothing else."""
+    capsys.readouterr()
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+@pytest.fixture
+def shelf(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Store:
+    """Two collections, one of them with a partition, indexes and an alias, in the database of the environment."""
+    monkeypatch.setenv("DATABASE_URL", store.engine.url.render_as_string(hide_password=False))
+    books = store.create_collection("books", BOOK_FIELDS, description="What was read", dynamic=True)
+    books.create_partition("novel")
+    books.insert([book(key) for key in range(50)], partition_name="novel")
+    books.create_index("embedding", Hnsw())
+    books.create_index("year", Btree())
+    store.create_alias("books", "prod")
+    tags = Field("tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=8, max_capacity=3)
+    tenant = Field("tenant", DataType.INT64, partition_key=True, description="whose")
+    stars = Field("stars", DataType.INT16, default_value=0)
+    key = Field("id", DataType.INT64, primary_key=True, auto_id=True)
+    store.create_collection("films", [key, tenant, stars, tags, BOOK_FIELDS[-1]], num_partitions=2)
+    return store
+
+
+def test_ls_lists_the_collections(shelf: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    heads, books, films = output_of(["ls"], capsys).splitlines()
+    assert heads.split() == ["collection", "rows", "size", "partitions", "indexes", "aliases"]
+    assert re.fullmatch(r"books +~\d+ +\d+\.\d kB +2 +2  prod", books)
+    assert re.fullmatch(r"films +~0 +\d+\.\d kB +2 +0", films)
+    listed = json.loads(output_of(["ls", "--json"], capsys))
+    assert [found["name"] for found in listed] == ["books", "films"]
+    assert listed[0]["bytes"] == sum(part["bytes"] for part in listed[0]["partitions"]) > 0
+    assert {index["name"]: index["state"] for index in listed[0]["indexes"]} == {
+        "embedding_idx": "ready",
+        "year_idx": "ready",
+    }
+
+
+def test_ls_says_so_where_there_is_nothing(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["upgrade"])
+    assert output_of(["ls"], capsys) == "no collections\n"
+    assert output_of(["ls", "--json"], capsys) == "[]\n"
+
+
+def test_describe_shows_fields_partitions_and_indexes(shelf: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    head, fields, partitions, indexes = output_of(["describe", "prod"], capsys).split("\n\n")
+    assert head.splitlines()[0] == "books: What was read"
+    assert head.splitlines()[2:] == ["aliases: prod", "dynamic: entities may have more keys than the fields"]
+    assert [" ".join(line.split()) for line in fields.splitlines()[1:]] == [
+        "id INT64 primary key",
+        "title VARCHAR(64)",
+        "year INT32 nullable",
+        "embedding FLOAT_VECTOR(4)",
+    ]
+    assert [line.split()[0] for line in partitions.splitlines()[1:]] == ["_default", "novel"]
+    assert [line.split()[:-2] for line in indexes.splitlines()[1:]] == [
+        ["embedding_idx", "embedding", "hnsw", "COSINE", "ready"],
+        ["year_idx", "year", "btree", "ready"],
+    ]
+    assert [" ".join(line.split()) for line in output_of(["describe", "films"], capsys).splitlines()[3:8]] == [
+        "field type",
+        "id INT64 primary key, drawn",
+        "tenant INT64 partition key: whose",
+        "stars INT16 default 0",
+        "tags ARRAY of up to 3 VARCHAR(8)",
+    ]
+
+
+def test_describe_for_programs_is_json(shelf: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(output_of(["describe", "films", "--json"], capsys))
+    assert (found["name"], found["dynamic"], found["rows_estimated"]) == ("films", False, 0)
+    assert found["fields"][2] == {"name": "stars", "data_type": "INT16", "default_value": 0}
+    assert len(found["partitions"]) == 2
+    assert main(["describe", "nothing"]) == 1
+    assert capsys.readouterr() == ("", "vecstore: no collection 'nothing'\n")
+
+
+def as_role(store: Store, role: str) -> str:
+    """A target where one is a new role, with no rights."""
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role}")
+    return store.engine.url.update_query_dict({"options": f"-c role={role}"}).render_as_string(hide_password=False)
+
+
+def test_what_a_role_may_not_see_is_not_described(shelf: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    stranger = as_role(shelf, "stranger_to_the_shelf")
+    assert output_of(["ls", "--target", stranger], capsys) == "no collections\n"
+    assert main(["describe", "books", "--target", stranger]) == 1
+    assert "store.grant() gives them" in capsys.readouterr().err
+
+
+def test_nothing_waits_for_a_drop_that_is_under_way(shelf: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    with shelf.transaction() as dropping:
+        dropping.collection("books").drop_partition("novel")
+        listed = json.loads(output_of(["ls", "--json"], capsys))
+        assert [found["name"] for found in listed] == ["books", "films"]
+        assert listed[0]["bytes"] is None
+        assert re.search(r"novel +~\d+ +\?", output_of(["describe", "books"], capsys))
+
+
+@pytest.mark.parametrize("command", [[], ["upgrade"], ["downgrade"], ["current"], ["ls"], ["describe"]])
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
