@@ -228,13 +228,20 @@ class Collection(Reader):
         """
         return entities.insert(self._database, self.name, data, partition=partition_name, progress=progress)
 
-    def upsert(self, data: Any, *, partition_name: str | None = None, progress: bool = False) -> InsertResult:
+    def upsert(
+        self, data: Any, *, partition_name: str | None = None, partial: bool = False, progress: bool = False
+    ) -> InsertResult:
         """Add entities or replace those of the same primary key in the partition, all or none; data as for insert().
 
-        The whole entity is replaced: a field left out becomes its default or NULL. An auto_id collection takes only
-        keys that it has drawn. Raises as insert() does.
+        partial  change the fields given alone, the same in every row, and of the dynamic keys those given; what is
+                 left out stays as it is, and is needed as ever where there is no such entity yet
+
+        Otherwise the whole entity is replaced: a field left out becomes its default or NULL. An auto_id collection
+        takes only keys that it has drawn. Raises as insert() does.
         """
-        return entities.upsert(self._database, self.name, data, partition=partition_name, progress=progress)
+        return entities.upsert(
+            self._database, self.name, data, partition=partition_name, partial=partial, progress=progress
+        )
 
     def delete(
         self,

@@ -143,9 +143,9 @@ def attach_hash_leaf(collection: str, leaf: str, *, modulus: int, remainder: int
 
 
 def create_staging(table: str, collection: str) -> Statement:
-    """A temporary table with the columns of a collection's and their defaults, and nothing else of it."""
+    """A temporary table with the columns of a collection's, and nothing else of it: each takes NULL."""
     return _sql(
-        "CREATE TEMPORARY TABLE {table} (LIKE {parent} INCLUDING DEFAULTS) ON COMMIT DROP",
+        "CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS SELECT * FROM {parent} WITH NO DATA",
         table=Name(table),
         parent=Name(collection, PARENT_TABLE),
     )

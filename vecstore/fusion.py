@@ -64,7 +64,7 @@ class Rrf:
     https://doi.org/10.1145/1571941.1572114).
     """
 
-    k: int = 60
+    k: float = 60
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int | float) or not 0 < self.k < 16_384:  # noqa: PLR2004

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table
 
 from .errors import FieldNotFound
-from .naming import DYNAMIC_COLUMN, names_list
+from .naming import DYNAMIC_COLUMN, DYNAMIC_FIELD, names_list
 from .schema import CollectionSchema, Field
 from .vectors import decoder
 
@@ -55,7 +55,7 @@ def _loader(field: Field) -> Callable[[Any], Any] | None:
 
 
 def projection(schema: CollectionSchema, output_fields: Iterable[str] | None) -> Projection:
-    """What `output_fields` asks for: names of fields, keys of the dynamic field, "*" for everything.
+    """What `output_fields` asks for: names of fields, keys of the dynamic field, "$meta" for all keys, "*" for all.
 
     None asks for nothing. Raises FieldNotFound for a name that is neither.
     """
@@ -69,4 +69,4 @@ def projection(schema: CollectionSchema, output_fields: Iterable[str] | None) ->
     if others and not schema.dynamic:
         known = ", ".join(schema.by_name)
         raise FieldNotFound(f"no field {others[0]!r} to give back; fields: {known}")
-    return Projection(fields, others)
+    return Projection(fields, None if DYNAMIC_FIELD in others else others)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .validation import Batch, as_keys, prepare, with_plain_default
+from .validation import Batch, as_keys, narrowed, prepare, with_plain_default
 
-__all__ = ["Batch", "as_keys", "prepare", "with_plain_default"]
+__all__ = ["Batch", "as_keys", "narrowed", "prepare", "with_plain_default"]

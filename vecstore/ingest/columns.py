@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vecstore.errors import InvalidData
-from vecstore.naming import DYNAMIC_COLUMN, PARTITION_COLUMN
+from vecstore.naming import DYNAMIC_COLUMN, DYNAMIC_FIELD, PARTITION_COLUMN
 from vecstore.schema import INTEGER_BITS, CollectionSchema, Field
 from vecstore.vectors import Array
 
@@ -28,8 +28,8 @@ _EXACT_FLOAT = 2**53  # beyond it a float64 is no exact integer
 def to_columns(schema: CollectionSchema, data: Any) -> tuple[Columns, int]:
     """The columns of the data and their length; keys that are no fields become one column of dicts, `_meta`.
 
-    data  a list of dicts, whose keys may differ; a dict of columns (lists, arrays, Series, Arrow arrays); a NumPy
-          structured array; a pandas DataFrame; an Arrow Table or RecordBatch
+    data  a list of dicts, whose keys may differ; a dict of columns (lists, arrays, Series, Arrow arrays), "$meta" for
+          dicts of dynamic fields; a NumPy structured array; a pandas DataFrame; an Arrow Table or RecordBatch
 
     A field that a row does not have is None there, and a field that no row has is no column. NaN, NaT and NA of pandas
     and the nulls of Arrow are None. Raises InvalidData.
@@ -90,9 +90,21 @@ def _from_mapping(schema: CollectionSchema, data: Mapping[Any, Any]) -> tuple[Co
     if extra and not schema.dynamic:
         raise _unknown(schema, next(name for name in columns if name in extra))
     if extra:
-        loose = {name: _items(columns.pop(name)) for name in list(columns) if name in extra}
-        columns[DYNAMIC_COLUMN] = [dict(zip(loose, row, strict=True)) for row in zip(*loose.values(), strict=True)]
+        columns[DYNAMIC_COLUMN] = _dynamic({name: _items(columns.pop(name)) for name in [*columns] if name in extra})
     return columns, count
+
+
+def _dynamic(loose: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Columns that are no fields as one of dicts; a column "$meta" is of dicts already, of which each has its own."""
+    dicts = loose.pop(DYNAMIC_FIELD, None)
+    for row, value in enumerate(dicts or ()):
+        if not isinstance(value, Mapping):
+            why = f"field {DYNAMIC_FIELD!r}, row {row}: expected a dict of dynamic fields, got {shown(value)}"
+            raise InvalidData(why, field=DYNAMIC_FIELD, row=row)
+    rows = [dict(zip(loose, row, strict=True)) for row in zip(*loose.values(), strict=True)]
+    if dicts is None:
+        return rows
+    return [{**own, **more} for own, more in zip(dicts, rows or [{}] * len(dicts), strict=True)]
 
 
 def _items(values: Column) -> Sequence[Any]:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from psycopg import sql
-from sqlalchemy import Column, Delete, Insert, MetaData, Table, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Delete,
+    FromClause,
+    Insert,
+    MetaData,
+    Select,
+    Table,
+    Update,
+    and_,
+    delete,
+    exists,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from vecstore.naming import PARTITION_COLUMN
+from vecstore.naming import DYNAMIC_COLUMN, PARTITION_COLUMN
 from vecstore.schema import CollectionSchema
 
 TEMPORARY = "pg_temp"
@@ -28,7 +44,7 @@ def replacement(
     The order is what keeps two writers from waiting for each other: of batches in different orders 82 of 100
     deadlocked, of ordered ones none.
     """
-    staging = Table(staging_name, MetaData(), *(Column(name) for name in columns), schema=TEMPORARY)
+    staging = _staging(staging_name, columns)
     key = schema.primary_key.name
     router = PARTITION_COLUMN if schema.partition_key is None else schema.partition_key.name
     if schema.partition_key is not None:
@@ -43,3 +59,55 @@ def replacement(
         if changes
         else (statement.on_conflict_do_nothing(index_elements=target))
     )
+
+
+class Merge:
+    """Let the rows of a staging table, which have some fields only, into entities that are there already.
+
+    The statements are to be run in this order: lock, update, then unmatched, and insert if those may be new entities.
+    """
+
+    def __init__(self, entities: Table, staging_name: str, schema: CollectionSchema, columns: Sequence[str]) -> None:
+        self._entities = entities
+        self._staging = _staging(staging_name, columns)
+        self._columns = tuple(columns)
+        self._key = schema.primary_key.name
+        # Beside another partition key the same key is the same entity to us.
+        self._router = PARTITION_COLUMN if schema.partition_key is None else None
+
+    @property
+    def _is_same(self) -> ColumnElement[bool]:
+        names = [self._key] if self._router is None else [self._key, self._router]
+        return and_(*(self._entities.c[name] == self._staging.c[name] for name in names))
+
+    def lock(self) -> Select[Any]:
+        """In the order of the keys, as all writers go."""
+        key = self._entities.c[self._key]
+        return select(key).where(self._is_same).order_by(key).with_for_update(of=self._entities)
+
+    def update(self) -> Update | None:
+        """None where nothing but the key was given."""
+        changes = self._changes(self._staging)
+        return update(self._entities).values(changes).where(self._is_same) if changes else None
+
+    def unmatched(self, most: int) -> Select[Any]:
+        """Keys that no entity has."""
+        key = self._staging.c[self._key]
+        return select(key).where(~exists().where(self._is_same)).order_by(key).limit(most)
+
+    def insert(self) -> Insert:
+        new = select(self._staging).where(~exists().where(self._is_same)).order_by(self._staging.c[self._key])
+        return insert(self._entities).from_select(self._columns, new)
+
+    def _changes(self, given: FromClause) -> dict[str, ColumnElement[Any]]:
+        changes: dict[str, ColumnElement[Any]] = {
+            name: given.c[name] for name in self._columns if name not in {self._key, self._router}
+        }
+        if DYNAMIC_COLUMN in changes:
+            merged = self._entities.c[DYNAMIC_COLUMN].op("||", return_type=JSONB())
+            changes[DYNAMIC_COLUMN] = merged(changes[DYNAMIC_COLUMN])
+        return changes
+
+
+def _staging(name: str, columns: Sequence[str]) -> Table:
+    return Table(name, MetaData(), *(Column(column) for column in columns), schema=TEMPORARY)

@@ -123,6 +123,23 @@ def prepare(
     return Batch(schema, count, columns)
 
 
+def narrowed(schema: CollectionSchema, data: Any) -> CollectionSchema:
+    """The schema of what the data have: their primary key, the fields that they name, dynamic ones if there are any.
+
+    Raises InvalidData where one row has a field that another has not: None is a value.
+    """
+    given, _ = to_columns(schema, data)
+    if isinstance(data, list | tuple):
+        named = {name for name in given if name in schema.by_name}
+        for row, entity in enumerate(data):
+            missing = named.difference(entity)
+            if missing:
+                name = min(missing)
+                raise InvalidData(f"field {name!r}, row {row}: missing, and other rows have it", field=name, row=row)
+    fields = tuple(field for field in schema.fields if field.primary_key or field.name in given)
+    return replace(schema, fields=fields, dynamic=DYNAMIC_COLUMN in given)
+
+
 def with_plain_default(field: Field) -> Field:
     """The field, its default_value checked and as Python's own; raises InvalidSchema."""
     given = field.default_value

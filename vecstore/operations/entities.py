@@ -18,9 +18,9 @@ from ..database import Database, ServerFacts
 from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
 from ..execution import fetch, raw_cursor
-from ..ingest import Batch, as_keys, prepare
+from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.binary import copy_columns, copy_stream
-from ..ingest.statements import TEMPORARY, copy_statement, replacement
+from ..ingest.statements import TEMPORARY, Merge, copy_statement, replacement
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
 from ..schema import DataType, Hnsw
@@ -87,10 +87,10 @@ def _target_partition(description: CollectionDescription, partition: str | None)
     return None
 
 
-def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "drawn") -> Batch:
+def _prepared(description: CollectionDescription, data: Any, *, keys: Any = "drawn", partial: bool = False) -> Batch:
     sparse = {index.field for index in description.indexes if isinstance(index.spec, Hnsw)}
     return prepare(
-        description.schema,
+        narrowed(description.schema, data) if partial else description.schema,
         data,
         keys=keys,
         cosine_fields=description.cosine_fields,
@@ -212,8 +212,10 @@ def _table(database: Database, description: CollectionDescription) -> Table:
     return tables.table_of(description, database.facts.extension_schema)
 
 
-def upsert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
-    """COPY into a temporary table, then INSERT ... ON CONFLICT."""
+def upsert(
+    database: Database, collection: str, data: Any, *, partition: str | None, partial: bool, progress: bool
+) -> InsertResult:
+    """COPY into a temporary table; from there INSERT ... ON CONFLICT or, of some fields only, UPDATE and INSERT."""
     sent: list[Batch] = []
 
     def attempt() -> InsertResult:
@@ -223,24 +225,68 @@ def upsert(database: Database, collection: str, data: Any, *, partition: str | N
         ):
             description = catalog.describe(connection, collection)
             target = _target_partition(description, partition)
-            batch = _prepared(description, data, keys="given")
+            batch = _prepared(description, data, keys="given", partial=partial)
             if batch.count:
                 _check_drawn(connection, description, batch)
                 sent.append(batch)
-                _replace(database, connection, description, _Copy(batch, target, progress))
+                let_in = _merge if partial else _replace
+                with _staged(database, connection, description, _Copy(batch, target, progress)) as staging:
+                    let_in(database, connection, description, staging)
         return _result(batch)
 
     with _blaming_data(database, collection, sent, partition):
         return database.repeated(attempt)
 
 
-def _replace(database: Database, connection: Connection, description: CollectionDescription, copy: _Copy) -> None:
-    staging = f"vecstore_{uuid.uuid4().hex}"
-    connection.execute(ddl.create_staging(staging, description.name))
-    copy.into(connection, database.facts, TEMPORARY, staging)
-    for statement in replacement(_table(database, description), staging, description.schema, copy.columns):
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    """A temporary table with the rows of a batch."""
+
+    name: str
+    batch: Batch
+    columns: list[str]
+
+
+@contextmanager
+def _staged(
+    database: Database, connection: Connection, description: CollectionDescription, copy: _Copy
+) -> Iterator[_Staging]:
+    name = f"vecstore_{uuid.uuid4().hex}"
+    connection.execute(ddl.create_staging(name, description.name))
+    copy.into(connection, database.facts, TEMPORARY, name)
+    yield _Staging(name, copy.batch, copy.columns)
+    connection.execute(ddl.drop_table(TEMPORARY, name))
+
+
+def _replace(database: Database, connection: Connection, description: CollectionDescription, staging: _Staging) -> None:
+    entities = _table(database, description)
+    for statement in replacement(entities, staging.name, description.schema, staging.columns):
         connection.execute(statement)
-    connection.execute(ddl.drop_table(TEMPORARY, staging))
+
+
+def _merge(database: Database, connection: Connection, description: CollectionDescription, staging: _Staging) -> None:
+    merge = Merge(_table(database, description), staging.name, description.schema, staging.columns)
+    connection.execute(merge.lock())
+    update = merge.update()
+    if update is not None:
+        connection.execute(update)
+    new = list(connection.execute(merge.unmatched(_NAMED_KEYS)).scalars())
+    if new:
+        _check_whole(description, staging.batch, new)
+        connection.execute(merge.insert())
+
+
+def _check_whole(description: CollectionDescription, batch: Batch, new: list[Key]) -> None:
+    """An entity that is not there yet needs all that a schema asks for."""
+    for field in description.schema.fields:
+        optional = field.nullable or field.default_value is not None or field.name in description.filled
+        if field.name not in batch.columns and not optional:
+            keys = ", ".join(map(repr, new))
+            raise InvalidData(
+                f"field {field.name!r}: missing, and {description.schema.primary_key.name} {keys} is of no entity that "
+                "has it already",
+                field=field.name,
+            )
 
 
 _DRAWN_ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
