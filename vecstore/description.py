@@ -58,6 +58,18 @@ class IndexDescription:
         return self.spec.metric if isinstance(self.spec, Hnsw | IvfFlat) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """An object of somebody else that refers to one of ours, in PostgreSQL's words: "view", "public.recent"."""
+
+    oid: int
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 @dataclass(frozen=True)
 class CollectionDescription:
     """A collection as it stands in the catalogue.

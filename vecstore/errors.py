@@ -23,7 +23,8 @@ VecstoreError
 ├── OperationRefused (RuntimeError)      allowed by PostgreSQL, refused by the data model
 │   ├── NotOurs                          a schema or table that vecstore did not make
 │   ├── DependentObjects                 something else depends on what would be dropped
-│   └── CollectionHasAliases             Milvus's rule: aliases go first
+│   ├── CollectionHasAliases             Milvus's rule: aliases go first
+│   └── PlanOutdated                     the world is not as it was when a plan was made
 ├── PermissionDenied (PermissionError)
 ├── UnsupportedServer (RuntimeError)     PostgreSQL or pgvector too old, or missing
 │   ├── NotInstalled                     schema `vecstore` is not in this database: store.upgrade()
@@ -83,6 +84,7 @@ __all__ = [
     "PartitionExists",
     "PartitionNotFound",
     "PermissionDenied",
+    "PlanOutdated",
     "PoolTimeout",
     "QueryTimeout",
     "SchemaOutdated",
@@ -205,6 +207,14 @@ class CollectionHasAliases(OperationRefused):
     def __init__(self, message: str, *, aliases: Sequence[str]) -> None:
         super().__init__(message)
         self.aliases = tuple(aliases)
+
+
+class PlanOutdated(OperationRefused):
+    """What a plan would do now is not what it showed; nothing was changed. `differences` says each in a line."""
+
+    def __init__(self, message: str, *, differences: Sequence[str]) -> None:
+        super().__init__(message)
+        self.differences = tuple(differences)
 
 
 class PermissionDenied(VecstoreError, PermissionError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 
 from .. import catalog, ddl, registry, tables
@@ -25,8 +25,9 @@ from ..ingest import with_plain_default
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
 from ..schema import CollectionSchema
 from . import maintenance, partitions
-from .dependents import check_dependents, refusing_dependents
+from .dependents import dependence, refusing_dependents
 from .locking import locked
+from .objecting import Check, Objection, refuse, unchecked
 
 # DROP SCHEMA takes some ten locks a partition, and two more for each index of it. Stay well inside the lock table,
 # which every other session uses, too.
@@ -104,30 +105,57 @@ def rename(database: Database, old: str, new: str) -> None:
     database.alter(f"rename collection {old!r} to {new!r}", sorted({old, new}), work)
 
 
-def drop(database: Database, name: str, *, cascade: bool) -> None:
+def drop(database: Database, name: str, *, cascade: bool, check: Check = unchecked) -> None:
     """Drop in one transaction; one of very many partitions leaves its name at once and its files in batches after."""
     check_collection_name(name)
 
     def work(connection: Connection) -> bool:
         description = _ours(connection, name, "drop")
-        if description.aliases:
-            raise CollectionHasAliases(
-                f"collection {name!r} has aliases, drop them first: {', '.join(description.aliases)}",
-                aliases=description.aliases,
-            )
-        if not cascade:
-            check_dependents(connection, f"collection {name!r}", name, PARENT_TABLE, with_schema=True)
-        if _locks_needed(description) > database.facts.lock_slots * _SHARE_OF_LOCK_TABLE:
-            _throw_away(connection, description)
-            return True
-        _drop_now(connection, description, cascade=cascade)
-        return False
+        check(connection)
+        refuse(objections(connection, name, description, cascade=cascade))
+        with refusing_dependents(f"collection {name!r}"):
+            for statement in drop_statements(database, description, cascade=cascade):
+                connection.execute(statement)
+        return is_too_large(database, description)
 
     thrown_away = database.alter(f"drop collection {name!r}", [name], work)
     if thrown_away and database.owns_transactions:
         maintenance.purge_after_drop(database)
     elif thrown_away:
         database.after_commit.append(maintenance.purge_after_drop)
+
+
+def objections(
+    connection: Connection, name: str, description: CollectionDescription, *, cascade: bool
+) -> Iterator[Objection]:
+    """What stands against dropping a collection that was found under this name."""
+    if description.name != name:
+        yield _is_alias(name, description, "drop")
+    if description.aliases:
+        yield CollectionHasAliases(
+            f"collection {description.name!r} has aliases, drop them first: {', '.join(description.aliases)}",
+            aliases=description.aliases,
+        )
+    if not cascade:
+        what = f"collection {description.name!r}"
+        yield from dependence(connection, what, description.name, PARENT_TABLE, with_schema=True)
+
+
+def drop_statements(database: Database, description: CollectionDescription, *, cascade: bool) -> Iterator[Executable]:
+    """The table and the schema; of one that is too large, its name alone, for its partitions go in batches after it."""
+    if is_too_large(database, description):
+        yield ddl.rename_schema(description.name, f"{TRASH_PREFIX}{description.oid}")
+        yield registry.mark_dropped(description.oid, description.name)
+    else:
+        yield ddl.drop_table(description.name, PARENT_TABLE, cascade=cascade)
+        yield ddl.drop_schema(description.name, cascade=cascade)
+        yield registry.forget_collection(description.oid)
+
+
+def is_too_large(database: Database, description: CollectionDescription) -> bool:
+    """Whether one transaction cannot lock all partitions."""
+    needed = len(description.leaves) * (_LOCKS_A_PARTITION + _LOCKS_AN_INDEX * len(description.indexes))
+    return needed > database.facts.lock_slots * _SHARE_OF_LOCK_TABLE
 
 
 def _ours(connection: Connection, name: str, verb: str) -> CollectionDescription:
@@ -138,24 +166,11 @@ def _ours(connection: Connection, name: str, verb: str) -> CollectionDescription
             raise NotOurs(f"schema {name!r} is not a collection of vecstore: refusing to {verb} it") from None
         raise
     if description.name != name:
-        raise OperationRefused(
-            f"{name!r} is an alias of collection {description.name!r}: {verb} the collection by its own name"
-        )
+        raise _is_alias(name, description, verb)
     return description
 
 
-def _locks_needed(description: CollectionDescription) -> int:
-    return len(description.leaves) * (_LOCKS_A_PARTITION + _LOCKS_AN_INDEX * len(description.indexes))
-
-
-def _drop_now(connection: Connection, description: CollectionDescription, *, cascade: bool) -> None:
-    with refusing_dependents(f"collection {description.name!r}"):
-        connection.execute(ddl.drop_table(description.name, PARENT_TABLE, cascade=cascade))
-        connection.execute(ddl.drop_schema(description.name, cascade=cascade))
-    connection.execute(registry.forget_collection(description.oid))
-
-
-def _throw_away(connection: Connection, description: CollectionDescription) -> None:
-    """Free the name at once; the partitions are too many to lock in one transaction."""
-    connection.execute(ddl.rename_schema(description.name, f"{TRASH_PREFIX}{description.oid}"))
-    connection.execute(registry.mark_dropped(description.oid, description.name))
+def _is_alias(name: str, description: CollectionDescription, verb: str) -> OperationRefused:
+    return OperationRefused(
+        f"{name!r} is an alias of collection {description.name!r}: {verb} the collection by its own name"
+    )

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .. import catalog
 from ..errors import DependentObjects, driver_error, sqlstate_of
+from .objecting import Objection
 
 _DEPENDENT_OBJECTS_STILL_EXIST = "2BP01"
 
@@ -21,11 +22,11 @@ def _refusal(what: str, objects: Sequence[str]) -> DependentObjects:
     )
 
 
-def check_dependents(connection: Connection, what: str, schema: str, table: str, *, with_schema: bool) -> None:
-    """Raise DependentObjects with the list, before anything is dropped."""
+def dependence(connection: Connection, what: str, schema: str, table: str, *, with_schema: bool) -> Iterator[Objection]:
+    """DependentObjects with the list, where there are any: known before anything is dropped."""
     objects = catalog.dependents(connection, schema, table, with_schema=with_schema)
     if objects:
-        raise _refusal(what, objects)
+        yield _refusal(what, list(map(str, objects)))
 
 
 @contextmanager

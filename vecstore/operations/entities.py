@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, text
+from sqlalchemy import ColumnElement, Connection, Delete, Table, select, text
 from sqlalchemy import delete as delete_from
 
 from .. import catalog, ddl, tables
 from ..conditions import Selection, has_key, is_always_true
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, PlanOutdated, driver_error
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.binary import copy_columns, copy_stream
@@ -316,23 +316,47 @@ def _once(ids: Any) -> Any:
     return list(ids) if isinstance(ids, Iterator) else ids
 
 
-def delete(database: Database, collection: str, *, ids: Any, selection: Selection) -> DeleteResult:
-    if (ids is None) == (selection.where is None and selection.filter is None):
-        raise InvalidArgument("delete() takes a filter, where=... or ids=...; truncate() deletes everything")
-
-    keys_given = _once(ids)
+def delete(
+    database: Database, collection: str, *, ids: Any, selection: Selection, expected: int | None = None
+) -> DeleteResult:
+    """Expected  how many entities must go; where it is another number, none goes: PlanOutdated."""
+    asked = Doomed(ids, selection)
 
     def attempt() -> DeleteResult:
         with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
             description = catalog.describe(connection, collection)
-            table = _table(database, description)
-            conditions = [*selection.conditions(description, table)]
-            if ids is not None:
-                keys = as_keys(description.schema, keys_given)
-                conditions.append(has_key(table, description.schema.primary_key.name, keys))
-            # A partition is no condition: emptying one is truncate()'s task, too.
-            elif all(map(is_always_true, replace(selection, partition_names=None).conditions(description, table))):
-                raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
-            return DeleteResult(connection.execute(delete_from(table).where(*conditions)).rowcount)
+            result = DeleteResult(connection.execute(asked.statement(database, description)).rowcount)
+            if expected is not None and result.count != expected:
+                raise PlanOutdated(
+                    f"entities of {collection!r}: {result.count:,} match, {expected:,} did when the delete was "
+                    "planned; nothing was deleted, plan it again",
+                    differences=(f"{result.count - expected:+,} entities match",),
+                )
+            return result
 
     return database.repeated(attempt)
+
+
+class Doomed:
+    """Which entities a delete is about: those of some keys, or those that a selection selects."""
+
+    def __init__(self, ids: Any, selection: Selection) -> None:
+        if (ids is None) == (selection.where is None and selection.filter is None):
+            raise InvalidArgument("delete() takes a filter, where=... or ids=...; truncate() deletes everything")
+        self._ids = _once(ids)
+        self._selection = selection
+
+    def conditions(self, database: Database, description: CollectionDescription) -> list[ColumnElement[bool]]:
+        """Raise InvalidArgument where they are no conditions at all."""
+        selection, table = self._selection, _table(database, description)
+        conditions = [*selection.conditions(description, table)]
+        if self._ids is not None:
+            keys = as_keys(description.schema, self._ids)
+            conditions.append(has_key(table, description.schema.primary_key.name, keys))
+        # A partition is no condition: emptying one is truncate()'s task, too.
+        elif all(map(is_always_true, replace(selection, partition_names=None).conditions(description, table))):
+            raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
+        return conditions
+
+    def statement(self, database: Database, description: CollectionDescription) -> Delete:
+        return delete_from(_table(database, description)).where(*self.conditions(database, description))

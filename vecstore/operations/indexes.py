@@ -31,6 +31,7 @@ from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name
 from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric
 from ..tables import OPERATORS, half_precision, qualified_operator
 from .locking import locked
+from .objecting import Check, unchecked
 
 
 class IndexQualityWarning(UserWarning):
@@ -308,34 +309,51 @@ class _Build:
             )
 
 
-_RELATIONS = text("""
+# Of these names, the indexes that no other takes along when it is dropped.
+_SEPARATE = text("""
     SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = ANY (:names)
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid)
+    ORDER BY c.oid
 """)
 
 
 def drop_unfinished(database: Database, description: CollectionDescription, name: str) -> None:
     """Drop an index that a build left invalid, and the leaves' indexes that were not attached to it yet."""
-    leaf_indexes = [leaf_index_name(name, leaf) for leaf in description.leaves]
 
     def work(connection: Connection) -> None:
-        # The parent's first: it takes along the indexes that are attached to it.
-        for index in (name, *leaf_indexes):
-            parameters = {"schema": description.name, "names": [index]}
-            if connection.execute(_RELATIONS, parameters).first() is not None:
-                connection.execute(ddl.drop_index(description.name, index))
+        for statement in _drop_separately(connection, description, name):
+            connection.execute(statement)
 
     database.alter(f"drop the unfinished index {name!r} of {description.name!r}", (), work)
 
 
-def drop(database: Database, collection: str, name: str | None) -> None:
+def _drop_separately(connection: Connection, description: CollectionDescription, name: str) -> list[ddl.Statement]:
+    names = [name, *(leaf_index_name(name, leaf) for leaf in description.leaves)]
+    separate = connection.execute(_SEPARATE, {"schema": description.name, "names": names}).scalars()
+    return [ddl.drop_index(description.name, index) for index in separate]
+
+
+def drop(database: Database, collection: str, name: str | None, *, check: Check = unchecked) -> None:
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
-        index = description.only_index() if name is None else description.index(name)
-        if index.state is IndexState.INVALID:
-            drop_unfinished(database.bound_to(connection), description, index.name)
-        else:
-            connection.execute(ddl.drop_index(description.name, index.name))
+        check(connection)
+        for statement in drop_statements(connection, description, meant(description, name)):
+            connection.execute(statement)
 
     what = "the index" if name is None else f"index {name!r}"
     database.alter(f"drop {what} of {collection!r}", [collection], work)
+
+
+def meant(description: CollectionDescription, name: str | None) -> IndexDescription:
+    """The index of this name; without one, the one there is."""
+    return description.only_index() if name is None else description.index(name)
+
+
+def drop_statements(
+    connection: Connection, description: CollectionDescription, index: IndexDescription
+) -> list[ddl.Statement]:
+    """The index with those of all leaves; of an unfinished one, the leaves' that are not attached to it as well."""
+    if index.state is IndexState.INVALID:
+        return _drop_separately(connection, description, index.name)
+    return [ddl.drop_index(description.name, index.name)]

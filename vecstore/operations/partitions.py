@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from .. import ddl
 from ..database import Database
 from ..description import CollectionDescription
-from ..errors import OperationRefused, PartitionExists
+from ..errors import DependentObjects, OperationRefused, PartitionExists
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, check_partition_name, leaf_name
 from ..schema import MAX_PARTITIONS
-from .dependents import check_dependents, refusing_dependents
+from .dependents import dependence, refusing_dependents
 from .locking import locked
+from .objecting import Check, Objection, refuse, unchecked
 from .privileges import keep_one_owner
 
 
@@ -38,23 +39,22 @@ def _create_leaf(connection: Connection, collection: str, leaf: str, partition: 
     keep_one_owner(connection, collection, leaf)
 
 
-def _by_hand(connection: Connection, collection: str, verb: str) -> CollectionDescription:
-    """The collection, whose partitions must be the caller's to make and drop."""
-    description = locked(connection, collection)
+def _made_from_key(description: CollectionDescription, verb: str) -> Iterator[Objection]:
+    """Partitions that a partition key makes are not the caller's to make and drop."""
     key = description.schema.partition_key
     if key is not None:
-        raise OperationRefused(
+        yield OperationRefused(
             f"cannot {verb} partitions of collection {description.name!r}: they are made from its partition key "
             f"{key.name!r}"
         )
-    return description
 
 
 def create(database: Database, collection: str, partition: str) -> None:
     check_partition_name(partition)
 
     def work(connection: Connection) -> None:
-        description = _by_hand(connection, collection, "create")
+        description = locked(connection, collection)
+        refuse(_made_from_key(description, "create"))
         if any(found.name == partition for found in description.partitions):
             raise PartitionExists(f"collection {description.name!r} has a partition {partition!r}")
         if len(description.partitions) >= MAX_PARTITIONS:
@@ -67,30 +67,79 @@ def create(database: Database, collection: str, partition: str) -> None:
     database.alter(f"create partition {partition!r} of {collection!r}", [collection], work)
 
 
-def drop(database: Database, collection: str, partition: str, *, cascade: bool) -> None:
+def drop(database: Database, collection: str, partition: str, *, cascade: bool, check: Check = unchecked) -> None:
     check_partition_name(partition)
 
     def work(connection: Connection) -> None:
-        description = _by_hand(connection, collection, "drop")
-        if partition == DEFAULT_PARTITION:
-            raise OperationRefused(
-                f"the default partition of collection {description.name!r} cannot be dropped; truncate() empties it"
-            )
-        leaf = description.partition(partition).table
-        what = f"partition {partition!r} of collection {description.name!r}"
-        if not cascade:
-            check_dependents(connection, what, description.name, leaf, with_schema=False)
-        with refusing_dependents(what):
-            connection.execute(ddl.drop_table(description.name, leaf, cascade=cascade))
+        description = locked(connection, collection)
+        check(connection)
+        refuse(objections(connection, description, partition, cascade=cascade))
+        with refusing_dependents(_named(description, partition)):
+            connection.execute(drop_statement(description, partition, cascade=cascade))
 
     database.alter(f"drop partition {partition!r} of {collection!r}", [collection], work)
 
 
-def truncate(database: Database, collection: str, partition: str | None) -> None:
+def objections(
+    connection: Connection, description: CollectionDescription, partition: str, *, cascade: bool
+) -> Iterator[Objection]:
+    """What stands against dropping a partition; raises PartitionNotFound where there is nothing to drop."""
+    yield from _made_from_key(description, "drop")
+    if partition == DEFAULT_PARTITION:
+        yield OperationRefused(
+            f"the default partition of collection {description.name!r} cannot be dropped; truncate() empties it"
+        )
+    leaf = description.partition(partition).table
+    if not cascade:
+        yield from dependence(connection, _named(description, partition), description.name, leaf, with_schema=False)
+
+
+def _named(description: CollectionDescription, partition: str) -> str:
+    return f"partition {partition!r} of collection {description.name!r}"
+
+
+def drop_statement(description: CollectionDescription, partition: str, *, cascade: bool) -> ddl.Statement:
+    return ddl.drop_table(description.name, description.partition(partition).table, cascade=cascade)
+
+
+def truncate(database: Database, collection: str, partition: str | None, *, check: Check = unchecked) -> None:
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
-        table = PARENT_TABLE if partition is None else description.partition(partition).table
-        connection.execute(ddl.truncate(description.name, table))
+        check(connection)
+        refuse(truncate_objections(connection, description, partition))
+        connection.execute(truncate_statement(description, partition))
 
     what = f"{collection!r}" if partition is None else f"partition {partition!r} of {collection!r}"
     database.alter(f"truncate {what}", [collection], work)
+
+
+def truncate_statement(description: CollectionDescription, partition: str | None) -> ddl.Statement:
+    return ddl.truncate(description.name, _table(description, partition))
+
+
+def _table(description: CollectionDescription, partition: str | None) -> str:
+    return PARENT_TABLE if partition is None else description.partition(partition).table
+
+
+_REFERRING = text("""
+    SELECT DISTINCT 'foreign key ' || k.conname || ' on ' || k.conrelid::regclass::text
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_constraint k ON k.confrelid = c.oid AND k.contype = 'f'
+    WHERE n.nspname = :schema AND c.relname = :table
+    ORDER BY 1
+""")
+
+
+def truncate_objections(
+    connection: Connection, description: CollectionDescription, partition: str | None
+) -> Iterator[Objection]:
+    """TRUNCATE asks no foreign key; PostgreSQL therefore refuses it where one refers to the table."""
+    parameters = {"schema": description.name, "table": _table(description, partition)}
+    objects = connection.execute(_REFERRING, parameters).scalars().all()
+    if objects:
+        what = f"collection {description.name!r}" if partition is None else _named(description, partition)
+        yield DependentObjects(
+            f"{what} cannot be truncated, others refer to it: {'; '.join(objects)}; delete() asks them row by row",
+            objects=objects,
+        )
