@@ -8,7 +8,14 @@ from __future__ import annotations
 from . import errors
 from .collection import Collection
 from .declaration import CollectionDeclaration, CollectionMetadata, IndexDeclaration
-from .description import CollectionDescription, IndexDescription, IndexState, OtherIndex, PartitionDescription
+from .description import (
+    CollectionDescription,
+    CollectionSummary,
+    IndexDescription,
+    IndexState,
+    OtherIndex,
+    PartitionDescription,
+)
 from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
@@ -36,6 +43,7 @@ __all__ = [
     "CollectionOverview",
     "CollectionSchema",
     "CollectionStats",
+    "CollectionSummary",
     "CompactResult",
     "CompactedPartition",
     "DataType",

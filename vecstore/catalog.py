@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from .description import UNDESCRIBED, CollectionDescription, Dependent, PartitionDescription
+from .description import UNDESCRIBED, CollectionDescription, CollectionSummary, Dependent, PartitionDescription
 from .errors import (
     CollectionNotFound,
     InvalidName,
@@ -37,12 +37,12 @@ _DESCRIBE = text("""
         JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'entities'
         WHERE n.nspname = :name
     ), target AS (
-        SELECT r.entities::oid AS oid, r.fields, r.properties
+        SELECT r.entities::oid AS oid, r.fields, r.properties, r.created_at
         FROM named
         JOIN vecstore.collection_registry r ON r.entities = named.oid
         WHERE named.relkind = 'p' AND r.dropped_at IS NULL
       UNION
-        SELECT r.entities::oid, r.fields, r.properties
+        SELECT r.entities::oid, r.fields, r.properties, r.created_at
         FROM named
         JOIN vecstore.alias_registry a ON a.view = named.oid
         JOIN pg_catalog.pg_rewrite w ON w.ev_class = named.oid
@@ -51,7 +51,7 @@ _DESCRIBE = text("""
         JOIN vecstore.collection_registry r ON r.entities = d.refobjid
         WHERE named.relkind = 'v' AND r.dropped_at IS NULL
     )
-    SELECT t.oid::int8 AS oid, n.nspname AS name, t.fields, t.properties,
+    SELECT t.oid::int8 AS oid, n.nspname AS name, t.fields, t.properties, t.created_at,
         pg_catalog.obj_description(n.oid, 'pg_namespace') AS description,
         pt.partstrat::text AS strategy, pt.partattrs::int2[] AS partition_columns,
         (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -188,6 +188,7 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         foreign_leaves=tuple(row.foreign_leaves or ()),
         relations=frozenset(row.relations),
         filled=frozenset(column["name"] for column in row.columns if _fills_itself(column, schema)),
+        created_at=row.created_at,
     )
 
 
@@ -347,13 +348,17 @@ def text_search_configurations(connection: Connection) -> list[str]:
 
 
 _LIST_COLLECTIONS = text("""
-    SELECT n.nspname
+    SELECT n.nspname AS name, c.oid::int8 AS oid, r.properties, r.created_at
     FROM vecstore.collection_registry r
     JOIN pg_catalog.pg_class c ON c.oid = r.entities AND c.relname = 'entities' AND c.relkind = 'p'
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE r.dropped_at IS NULL
     ORDER BY n.nspname
 """)
+
+
+def collection_summaries(connection: Connection) -> list[CollectionSummary]:
+    return [CollectionSummary(*row) for row in connection.execute(_LIST_COLLECTIONS)]
 
 
 def collection_names(connection: Connection) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from . import catalog, tables
+from . import tables
 from .conditions import Selection
 from .description import CollectionDescription
 from .index import Index
@@ -24,7 +24,7 @@ from .operations import (
 )
 from .operations.compacting import CompactResult
 from .operations.entities import DeleteResult, InsertResult
-from .operations.opening import opened
+from .operations.opening import opened, opened_anew
 from .operations.overview import CollectionOverview
 from .operations.statistics import CollectionStats
 from .partition import Partition
@@ -42,17 +42,14 @@ class Collection(Reader):
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}>"
 
-    def describe(self) -> CollectionDescription:
-        """What the catalogue says now: schema, partitions, indexes, aliases."""
-        with self._database.reading(f"describe {self.name!r}") as connection:
-            return catalog.describe(connection, self.name)
+    def describe(self, *, fresh: bool = True) -> CollectionDescription:
+        """What the catalogue says now: schema, partitions, indexes, aliases.
 
-    def known(self) -> CollectionDescription:
-        """What describe() says, from memory while nothing has changed that reads and writes depend on.
-
-        Names of leaves and indexes, and comments, may be those of an earlier look. One short statement.
+        fresh  False: from memory while nothing has changed that reads and writes depend on; names of leaves and
+               indexes, and comments, may then be those of an earlier look
         """
-        with opened(self._database, self.name, "look at") as found:
+        look = opened_anew if fresh else opened
+        with look(self._database, self.name, "describe") as found:
             return found.description
 
     @property
@@ -152,13 +149,21 @@ class Collection(Reader):
     @property
     def indexes(self) -> list[Index]:
         """The indexes, in the order in which they were made; the primary key's is not among them."""
-        return [Index(self, found) for found in self.describe().indexes]
+        return [Index(self, found, self._database) for found in self.describe().indexes]
 
     def index(self, index_name: str) -> Index:
         """The index of this name; raises IndexNotFound."""
-        return Index(self, self.describe().index(index_name))
+        return Index(self, self.describe().index(index_name), self._database)
 
-    def create_index(self, field_name: str, spec: IndexSpec, *, name: str | None = None, online: bool = False) -> Index:
+    def create_index(
+        self,
+        field_name: str,
+        spec: IndexSpec,
+        *,
+        name: str | None = None,
+        online: bool = False,
+        properties: Mapping[str, str] | None = None,
+    ) -> Index:
         """Index a field, or a place in JSON, in all partitions there are and will be.
 
         field_name  a field; or, with Btree(cast=...), a path as filters write it, "meta['lang']", or a dynamic key; or,
@@ -166,6 +171,7 @@ class Collection(Reader):
         name        `<field>_idx` where it is left out
         online      writers do not wait for the build; then it is no transaction, takes longer, and, if interrupted,
                     is undone. Otherwise takes SHARE: searches go on, writers wait until it is built
+        properties  free text pairs that travel with the index, in its comment
 
         Vectors of 2,001 to 4,000 dimensions in single precision are indexed in half precision.
 
@@ -174,7 +180,8 @@ class Collection(Reader):
         IvfFlat on too few rows.
         """
         build = indexes.create_online if online else indexes.create
-        return self.index(build(self._database, self.name, field_name, spec, name))
+        asked = indexes.Asked(field_name, spec, name, properties or {})
+        return self.index(build(self._database, self.name, asked))
 
     def drop_index(self, index_name: str | None = None) -> None:
         """Drop an index; without a name the one there is. Searches become exact, and slower.
@@ -195,6 +202,13 @@ class Collection(Reader):
         """
         fields.add(self._database, self.name, field)
 
+    def alter_field(self, field: Field) -> None:
+        """Give the field of this name another size, nullable, default, text search or description; values stay.
+
+        Takes ACCESS EXCLUSIVE, and may read every row. Raises OperationRefused, InvalidData, FieldNotFound.
+        """
+        fields.alter(self._database, self.name, field)
+
     def drop_field(self, field_name: str, *, cascade: bool = False) -> None:
         """Drop a field with its values and its indexes.
 
@@ -206,12 +220,15 @@ class Collection(Reader):
         """
         fields.drop(self._database, self.name, field_name, cascade=cascade)
 
-    def alter_properties(self, properties: Mapping[str, str], *, delete: Iterable[str] = ()) -> None:
-        """Add properties of the collection, or replace them; and delete some. Locks nobody out of the entities.
-
-        Raises InvalidSchema for what is no text.
-        """
-        fields.alter_properties(self._database, self.name, properties, delete)
+    def alter(
+        self,
+        *,
+        description: str | None = None,
+        properties: Mapping[str, str] | None = None,
+        delete_properties: Iterable[str] = (),
+    ) -> None:
+        """Give the collection another description, add or replace properties, delete some; nobody waits."""
+        fields.alter_collection(self._database, self.name, description, properties, delete_properties)
 
     # Entities
 

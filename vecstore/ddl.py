@@ -216,8 +216,9 @@ def create_index(
     )
 
 
-def comment_on_index(collection: str, index: str, comment: str) -> Statement:
-    return _sql("COMMENT ON INDEX {index} IS {text}", index=Name(collection, index), text=comment)
+def comment_on_index(collection: str, index: str, comment: str | None) -> Statement:
+    text = _sql("NULL") if comment is None else comment
+    return _sql("COMMENT ON INDEX {index} IS {text}", index=Name(collection, index), text=text)
 
 
 def attach_index(collection: str, parent_index: str, leaf_index: str) -> Statement:

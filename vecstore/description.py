@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -45,6 +48,7 @@ class IndexDescription:
     field           the field's name, "$meta" for the dynamic one, a path as filters write it, "meta['lang']", or the
                     expression of an index that was made by hand
     half_precision  the index holds the field's vectors in half precision, although the table holds them in single
+    properties      free text pairs that travel with the index
     """
 
     name: str
@@ -52,6 +56,7 @@ class IndexDescription:
     spec: IndexSpec | OtherIndex
     state: IndexState
     half_precision: bool = False
+    properties: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def metric(self) -> Metric | None:
@@ -70,6 +75,16 @@ class Dependent:
         return f"{self.kind} {self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class CollectionSummary:
+    """What a list of collections shows of each."""
+
+    name: str
+    oid: int
+    properties: Mapping[str, str]
+    created_at: datetime
+
+
 @dataclass(frozen=True)
 class CollectionDescription:
     """A collection as it stands in the catalogue.
@@ -78,6 +93,7 @@ class CollectionDescription:
     foreign_leaves  tables of other schemas that somebody attached as partitions
     relations  every name that is taken in its schema
     filled     fields that somebody added by plain SQL, NOT NULL with a default that only the server knows
+    created_at  when the collection was created
     """
 
     name: str
@@ -90,6 +106,7 @@ class CollectionDescription:
     foreign_leaves: tuple[str, ...] = field(repr=False)
     relations: frozenset[str] = field(repr=False)
     filled: frozenset[str] = field(default=frozenset(), repr=False)
+    created_at: datetime | None = field(default=None, repr=False)
 
     def partition(self, name: str) -> PartitionDescription:
         found = next((partition for partition in self.partitions if partition.name == name), None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from .database import Database
 from .description import IndexDescription, IndexState
+from .operations import indexes
 
 if TYPE_CHECKING:
     from .collection import Collection
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
 class Index:
     """An index as it was described; `state` is asked anew each time."""
 
-    def __init__(self, collection: Collection, description: IndexDescription) -> None:
+    def __init__(self, collection: Collection, description: IndexDescription, database: Database) -> None:
         self.collection = collection
+        self._database = database
         self.name = description.name
         self.field = description.field
         self.spec = description.spec
@@ -26,6 +30,15 @@ class Index:
     def state(self) -> IndexState:
         """Whether searches use it; raises IndexNotFound when it is gone."""
         return self.collection.describe().index(self.name).state
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """The free text pairs that travel with it; raises IndexNotFound when it is gone."""
+        return self.collection.describe().index(self.name).properties
+
+    def alter_properties(self, properties: Mapping[str, str], *, delete: Iterable[str] = ()) -> None:
+        """Add properties, or replace them, and delete some; nobody waits. Raises IndexNotFound, InvalidSchema."""
+        indexes.alter_properties(self._database, self.collection.name, self.name, properties, delete)
 
     def drop(self) -> None:
         self.collection.drop_index(self.name)

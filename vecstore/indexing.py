@@ -5,6 +5,8 @@ PostgreSQL uses an index on an expression only for conditions that have the very
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +51,21 @@ class Indexed:
     spec     how it is indexed
     field    None for keys that are not fields
     key      what the index holds
-    comment  what the catalogue could not tell of it
+    meaning  what the catalogue could not tell of the key
+    properties  free text pairs that travel with the index
     """
 
     name: str
     spec: IndexSpec
     field: Field | None
     key: IndexKey
-    comment: str | None = None
+    meaning: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def comment(self) -> str | None:
+        """What COMMENT ON INDEX says of it; None for nothing."""
+        return index_comment(self.meaning, self.properties) if self.meaning or self.properties else None
 
     @property
     def kind(self) -> str:
@@ -108,7 +117,7 @@ def _on_path(schema: CollectionSchema, column: ColumnElement[Any], path: PathOf,
         return Indexed(name, spec, field, IndexKey(column, _CONTAINMENT))
     operators = _BY_BYTES if spec.cast is DataType.VARCHAR else None
     key = IndexKey(typed_at(column, path.keys, _KINDS[spec.cast]), operators)
-    return Indexed(name, spec, field, key, index_comment({"keys": path.keys, "cast": spec.cast}))
+    return Indexed(name, spec, field, key, {"keys": path.keys, "cast": spec.cast})
 
 
 def _on_field(field: Field, column: ColumnElement[Any], spec: IndexSpec, extension_schema: str) -> Indexed:
@@ -119,8 +128,8 @@ def _on_field(field: Field, column: ColumnElement[Any], spec: IndexSpec, extensi
     elif isinstance(spec, Btree):
         key = IndexKey(column, _BY_BYTES if is_text else None)
     elif is_text:
-        comment = index_comment({"text_search": configuration_of(field)})
-        return Indexed(field.name, spec, field, IndexKey(text_vector(field, column)), comment)
+        meaning = {"text_search": configuration_of(field)}
+        return Indexed(field.name, spec, field, IndexKey(text_vector(field, column)), meaning)
     else:
         key = IndexKey(column)
     return Indexed(field.name, spec, field, key)

@@ -22,9 +22,9 @@ _OTHER_BTREES = frozenset({"text_ops", "varchar_ops"})
 _GIN_CLASSES = frozenset({"array_ops", "jsonb_ops", "jsonb_path_ops"})
 
 
-def index_comment(meaning: Mapping[str, Any]) -> str:
-    """What the catalogue does not say of an index's expression, for COMMENT ON INDEX."""
-    return json.dumps({"vecstore": meaning})
+def index_comment(meaning: Mapping[str, Any], properties: Mapping[str, str]) -> str:
+    """What the catalogue does not say of an index, for COMMENT ON INDEX: of its expression, and its properties."""
+    return json.dumps({"vecstore": {**meaning, **({"properties": dict(properties)} if properties else {})}})
 
 
 def recognised(row: Mapping[str, Any]) -> IndexDescription:
@@ -36,7 +36,15 @@ def recognised(row: Mapping[str, Any]) -> IndexDescription:
         spec=spec,
         state=IndexState.READY if row["valid"] else IndexState.INVALID,
         half_precision=row["half_precision"] and isinstance(spec, Hnsw | IvfFlat),
+        properties=_properties(row),
     )
+
+
+def _properties(row: Mapping[str, Any]) -> dict[str, str]:
+    properties = _meaning(row["comment"]).get("properties")
+    if not isinstance(properties, dict):
+        return {}
+    return {name: value for name, value in properties.items() if isinstance(value, str)}
 
 
 def _field_text(row: Mapping[str, Any]) -> str:

@@ -231,6 +231,18 @@ def _check_text(value: object, what: str) -> None:
         raise InvalidSchema(f"{what} contains a lone surrogate, which is no character") from None
 
 
+def checked_properties(properties: object) -> dict[str, str]:
+    """Free text pairs, copied; raises InvalidSchema for anything else."""
+    try:
+        pairs: dict[str, str] = dict(properties)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise InvalidSchema(f"properties must be a dict of str, got a {type(properties).__name__}") from None
+    for name, value in pairs.items():
+        _check_text(name, "the name of a property")
+        _check_text(value, f"property {name!r}")
+    return pairs
+
+
 @dataclass(frozen=True)
 class CollectionSchema:
     """The declaration of a collection: its fields in order, and what belongs to the whole.
@@ -249,12 +261,11 @@ class CollectionSchema:
     num_partitions: int = 16
 
     def __post_init__(self) -> None:
-        for attribute, make, expected in (("fields", tuple, "a list of Field"), ("properties", dict, "a dict of str")):
-            given = getattr(self, attribute)
-            try:
-                object.__setattr__(self, attribute, make(given))
-            except (TypeError, ValueError):
-                raise InvalidSchema(f"{attribute} must be {expected}, got a {type(given).__name__}") from None
+        try:
+            object.__setattr__(self, "fields", tuple(self.fields))
+        except TypeError:
+            raise InvalidSchema(f"fields must be a list of Field, got a {type(self.fields).__name__}") from None
+        object.__setattr__(self, "properties", checked_properties(self.properties))
         if not all(isinstance(field, Field) for field in self.fields):
             raise InvalidSchema("fields must be a list of Field, made by vecstore.Field(name, data_type, ...)")
         names = [field.name for field in self.fields]
@@ -271,9 +282,6 @@ class CollectionSchema:
         if type(self.num_partitions) is not int or not 1 <= self.num_partitions <= MAX_PARTITIONS:
             raise InvalidSchema(f"num_partitions must be from 1 to {MAX_PARTITIONS:,}, got {self.num_partitions!r}")
         _check_text(self.description, "the description")
-        for name, value in self.properties.items():
-            _check_text(name, "the name of a property")
-            _check_text(value, f"property {name!r}")
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from . import catalog
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
+from .description import CollectionSummary
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
 from .operations import aliases, collections, databases, maintenance, overview
 from .operations import privileges as rights
@@ -172,6 +173,11 @@ class Store:
     def overview(self) -> tuple[CollectionOverview, ...]:
         """All collections that the role may use, each as Collection.overview() shows it."""
         return overview.overview(self._database)
+
+    def summaries(self) -> list[CollectionSummary]:
+        """Name, oid, properties and time of creation of each collection, in the order of their names."""
+        with self._database.reading("list collections") as connection:
+            return catalog.collection_summaries(connection)
 
     def rename_collection(self, name: str, new_name: str) -> None:
         """Give a collection another name; its aliases stay with it. Locks no table.

@@ -294,13 +294,13 @@ def test_what_would_write_every_value_anew_is_refused(before: Field, after: Fiel
 
 
 def test_descriptions_and_properties_can_be_changed(store: Store, books: Collection) -> None:
-    fields.describe_collection(store._database, "books", "what we have, O'Reilly \\ 5%")
+    books.alter(description="what we have, O'Reilly \\ 5%")
     fields.set_properties(store._database, "books", {"owner": "library"})
     assert books.describe().schema.description == "what we have, O'Reilly \\ 5%"
     assert books.describe().schema.properties == {"owner": "library"}
-    fields.describe_collection(store._database, "books", "")
+    books.alter(description="")
     assert books.describe().schema.description == ""
     with pytest.raises(InvalidSchema, match="description"):
-        fields.describe_collection(store._database, "books", None)
+        books.alter(description=3)
     with pytest.raises(InvalidSchema, match="property"):
         fields.set_properties(store._database, "books", {"owner": 3})

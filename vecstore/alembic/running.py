@@ -102,7 +102,11 @@ def _build_online(context: MigrationContext, operation: CreateIndexOp) -> None:
         if _stands(Store(database).collection(operation.collection).describe(), operation):
             _log.info("index %s of collection %s stands already", operation.name, operation.collection)
             return
-        indexes.create_online(database, operation.collection, operation.field, operation.spec, operation.name)
+        indexes.create_online(database, operation.collection, _asked(operation))
+
+
+def _asked(operation: CreateIndexOp) -> indexes.Asked:
+    return indexes.Asked(operation.field, operation.spec, operation.name)
 
 
 def _stands(description: CollectionDescription, operation: CreateIndexOp) -> bool:
@@ -139,7 +143,7 @@ def _(operation: RenameCollectionOp, database: Database) -> None:
 @_apply.register
 def _(operation: AlterCollectionOp, database: Database) -> None:
     if operation.description is not None:
-        fields.describe_collection(database, operation.name, operation.description)
+        fields.alter_collection(database, operation.name, operation.description)
     if operation.properties is not None:
         fields.set_properties(database, operation.name, operation.properties)
 
@@ -156,7 +160,7 @@ def _(operation: DropPartitionOp, database: Database) -> None:
 
 @_apply.register
 def _(operation: CreateIndexOp, database: Database) -> None:
-    indexes.create(database, operation.collection, operation.field, operation.spec, operation.name)
+    indexes.create(database, operation.collection, _asked(operation))
 
 
 @_apply.register

@@ -7,14 +7,21 @@ from typing import Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from . import connecting
+from . import aliases, collections, connecting, databases, fields, indexes, loading, partitions
 from .call import Call
 
 Function = Callable[[Call, Any], Any]
 """Takes a call and its request, gives the response, None for a plain success; may raise any error."""
 
 CALLS: Mapping[str, Function] = {
+    **aliases.CALLS,
+    **collections.CALLS,
     **connecting.CALLS,
+    **databases.CALLS,
+    **fields.CALLS,
+    **indexes.CALLS,
+    **loading.CALLS,
+    **partitions.CALLS,
 }
 
 REFUSED: Mapping[str, str] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
@@ -17,6 +18,11 @@ _LOGICAL_BITS = 18
 def timestamp() -> int:
     """Now, as Milvus counts: milliseconds, and room for a counter."""
     return (time.time_ns() // 1_000_000) << _LOGICAL_BITS
+
+
+def hybrid(moment: datetime | None) -> int:
+    """A moment, as Milvus counts; 0 for an unknown one."""
+    return 0 if moment is None else int(moment.timestamp() * 1000) << _LOGICAL_BITS
 
 
 def connect(call: Call, request: Any) -> Any:

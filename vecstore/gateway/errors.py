@@ -22,6 +22,7 @@ class Fault(Enum):
 
     UNAVAILABLE = (2, LegacyCode.NotReadyServe, "service unavailable", False)
     COLLECTION_NOT_FOUND = (100, LegacyCode.CollectionNotExists, "collection not found", True)
+    COLLECTION_CANNOT_BE_FOUND = (100, LegacyCode.CollectionNotExists, "can't find collection", True)
     COLLECTION_NOT_LOADED = (101, LegacyCode.UnexpectedError, "collection not loaded", True)
     SCHEMA_MISMATCH = (109, LegacyCode.SchemaMismatch, "collection schema mismatch", True)
     PARTITION_NOT_FOUND = (200, LegacyCode.MetaFailed, "partition not found", True)
@@ -59,6 +60,11 @@ class MilvusError(Exception):
         told = fault.text + "".join(f"[{name}={value}]" for name, value in about.items())
         super().__init__(f"{why}: {told}" if why else told)
         self.fault = fault
+
+    def saying(self, more: str) -> MilvusError:
+        """The same error, with more words after it."""
+        self.args = (f"{self}: {more}",)
+        return self
 
 
 def invalid(why: str) -> MilvusError:

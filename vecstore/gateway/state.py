@@ -7,7 +7,7 @@ there for everybody: it can be searched, and none of its drops is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 from ..description import CollectionDescription
@@ -35,6 +35,11 @@ def loaded(description: CollectionDescription) -> Load | frozenset[str]:
     if not isinstance(names, list):
         return Load.ALL
     return frozenset(str(name) for name in names) & {found.name for found in description.partitions}
+
+
+def is_any_loaded(properties: Mapping[str, str]) -> bool:
+    """Whether anything of a collection with these properties can be searched."""
+    return properties.get(PROPERTY) != written(())
 
 
 def written(partitions: Load | Iterable[str]) -> str:

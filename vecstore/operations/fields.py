@@ -15,7 +15,7 @@ from ..description import CollectionDescription
 from ..errors import InvalidData, InvalidSchema, OperationRefused, sqlstate_of
 from ..ingest import with_plain_default
 from ..naming import names_list
-from ..schema import Field, Gin
+from ..schema import Field, Gin, checked_properties
 from .collections import check_text_search
 from .dependents import refusing_dependents
 from .locking import locked
@@ -146,17 +146,6 @@ def _naming_faults(description: CollectionDescription, field: Field) -> Iterator
         raise InvalidData(f"{what}: {why}", field=field.name) from exc
 
 
-def describe_collection(database: Database, collection: str, description: str) -> None:
-    """Give a collection another description; locks no readers or writers out."""
-
-    def work(connection: Connection) -> None:
-        found = locked(connection, collection)
-        replace(found.schema, description=description)  # raises InvalidSchema for what is no text
-        _run(connection, altering.describe_collection(found.name, description))
-
-    database.alter(f"describe collection {collection!r}", [collection], work)
-
-
 def set_properties(database: Database, collection: str, properties: Mapping[str, str]) -> None:
     """Give a collection other properties instead of those it has; locks nobody out."""
 
@@ -168,14 +157,23 @@ def set_properties(database: Database, collection: str, properties: Mapping[str,
     database.alter(f"set properties of collection {collection!r}", [collection], work)
 
 
-def alter_properties(database: Database, collection: str, properties: Mapping[str, str], delete: Iterable[str]) -> None:
-    """Change some properties of a collection and leave the others as they are; locks nobody out."""
-    gone = names_list(delete, "delete")
+def alter_collection(
+    database: Database,
+    collection: str,
+    description: str | None = None,
+    properties: Mapping[str, str] | None = None,
+    delete: Iterable[str] = (),
+) -> None:
+    """Another description, and some other properties, the rest as they are; locks no readers or writers out."""
+    gone, given = names_list(delete, "delete_properties"), checked_properties(properties or {})
 
     def work(connection: Connection) -> None:
         found = locked(connection, collection)
+        if description is not None:
+            replace(found.schema, description=description)  # raises InvalidSchema for what is no text
+            _run(connection, altering.describe_collection(found.name, description))
         kept = {name: value for name, value in found.schema.properties.items() if name not in gone}
-        checked = replace(found.schema, properties={**kept, **properties}).properties
-        connection.execute(registry.register_properties(found.name, checked))
+        if {**kept, **given} != found.schema.properties:
+            connection.execute(registry.register_properties(found.name, {**kept, **given}))
 
-    database.alter(f"alter properties of collection {collection!r}", [collection], work)
+    database.alter(f"alter collection {collection!r}", [collection], work)

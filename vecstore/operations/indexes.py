@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Float, Table, and_, any_, cast, func, literal, or_, select, text
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from .. import catalog, ddl, tables
 from ..database import Database
 from ..ddl import IndexScope, set_local
-from ..description import CollectionDescription, IndexDescription, IndexState
+from ..description import CollectionDescription, IndexDescription, IndexState, OtherIndex
 from ..errors import (
     IndexExists,
     InvalidData,
@@ -27,8 +27,8 @@ from ..errors import (
     sqlstate_of,
 )
 from ..indexing import Indexed, indexed
-from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name
-from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric
+from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name, names_list
+from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric, checked_properties
 from ..tables import OPERATORS, half_precision, qualified_operator
 from .locking import locked
 from .objecting import Check, unchecked
@@ -47,13 +47,23 @@ _BEYOND_HALF_PRECISION = 65_520.0  # the least number that is rounded to infinit
 _SURELY_WITHIN = 4.2e9  # a little less than its square
 
 
-def create(database: Database, collection: str, field_name: str, spec: IndexSpec, name: str | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An index that is to be made: of which field or path, how, its name if it has one, and what travels with it."""
+
+    field_name: str
+    spec: IndexSpec
+    name: str | None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def create(database: Database, collection: str, asked: Asked) -> str:
     """Build on the parent, in one transaction: searches go on, writers wait."""
 
     def work(connection: Connection) -> str:
         description = locked(connection, collection)
-        target = _target(database, description, field_name, spec)
-        chosen = _chosen(description, target, name)
+        target = _target(database, description, asked)
+        chosen = _chosen(description, target, asked.name)
         connection.execute(ddl.lock_out_writers(description.name, PARENT_TABLE))
         _check_rows(database, connection, description, target)
         with _naming_limits(target):
@@ -61,13 +71,14 @@ def create(database: Database, collection: str, field_name: str, spec: IndexSpec
                 connection.execute(statement)
         return chosen
 
-    return database.alter(f"create index on {field_name!r} of {collection!r}", [collection], work)
+    return database.alter(f"create index on {asked.field_name!r} of {collection!r}", [collection], work)
 
 
-def _target(database: Database, description: CollectionDescription, field_name: str, spec: IndexSpec) -> Indexed:
+def _target(database: Database, description: CollectionDescription, asked: Asked) -> Indexed:
     extension_schema = database.facts.extension_schema
     table = tables.table_of(description, extension_schema)
-    return indexed(description.schema, table, field_name, spec, extension_schema)
+    target = indexed(description.schema, table, asked.field_name, asked.spec, extension_schema)
+    return replace(target, properties=checked_properties(asked.properties))
 
 
 def _statements(
@@ -205,19 +216,19 @@ def _naming_limits(target: Indexed) -> Iterator[None]:
         ) from exc
 
 
-def create_online(database: Database, collection: str, field_name: str, spec: IndexSpec, name: str | None) -> str:
+def create_online(database: Database, collection: str, asked: Asked) -> str:
     """Build without keeping writers waiting: the parent's index alone, each leaf's concurrently, then attached.
 
     Not a transaction: on any error what was built is dropped again, and what a killed client left is dropped by the
     next build of that index, or by repair(). Other structural changes of the collection wait meanwhile, for a guard
     holds its lock in a transaction that does nothing else.
     """
-    doing = f"create index on {field_name!r} of {collection!r} online"
+    doing = f"create index on {asked.field_name!r} of {collection!r} online"
 
     with database.autocommitting(doing) as builder:
 
         def guarded(guard: Connection) -> str:
-            build = _Build.planned(database, locked(guard, collection), field_name, spec, name)
+            build = _Build.planned(database, locked(guard, collection), asked)
             # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build
             # would wait for until the end of time.
             guard.execute(set_local("idle_in_transaction_session_timeout", 0))
@@ -250,13 +261,11 @@ class _Build:
         cls,
         database: Database,
         description: CollectionDescription,
-        field_name: str,
-        spec: IndexSpec,
-        name: str | None,
+        asked: Asked,
     ) -> _Build:
         """The build, with what is left of an earlier one out of its way."""
         doing = f"look at {description.name!r}"
-        target = _target(database, description, field_name, spec)
+        target, name = _target(database, description, asked), asked.name
         unfinished = _unfinished(description, target, name)
         if unfinished is not None:
             drop_unfinished(database, description, unfinished.name)
@@ -357,3 +366,23 @@ def drop_statements(
     if index.state is IndexState.INVALID:
         return _drop_separately(connection, description, index.name)
     return [ddl.drop_index(description.name, index.name)]
+
+
+def alter_properties(
+    database: Database, collection: str, name: str, properties: Mapping[str, str], delete: Iterable[str]
+) -> None:
+    """Change some properties of an index and leave the others; nobody waits."""
+    gone = names_list(delete, "delete")
+
+    def work(connection: Connection) -> None:
+        description = locked(connection, collection)
+        index = description.index(name)
+        if isinstance(index.spec, OtherIndex):
+            raise OperationRefused(
+                f"index {name!r} of collection {description.name!r} was made by SQL: COMMENT ON INDEX"
+            )
+        kept = {key: value for key, value in index.properties.items() if key not in gone}
+        target = _target(database, description, Asked(index.field, index.spec, name, {**kept, **properties}))
+        connection.execute(ddl.comment_on_index(description.name, name, target.comment))
+
+    database.alter(f"alter properties of index {name!r} of {collection!r}", [collection], work)

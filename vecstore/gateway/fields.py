@@ -1,0 +1,124 @@
+"""The schema of a collection that is there: fields added, altered, dropped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from pymilvus.grpc_gen import schema_pb2
+
+from ..description import CollectionDescription
+from ..schema import Field
+from .call import Call
+from .errors import invalid
+from .indexes import forgotten_with
+from .schema import FIELD_PROPERTY, field, field_ids, field_property, kept_of_field, pairs, parsed
+
+_DESCRIPTION = "field.description"
+
+
+def add_collection_field(call: Call, request: Any) -> None:
+    """The RPC of older clients."""
+    call.described(request.collection_name)
+    _add(call, request.collection_name, parsed(request.schema, schema_pb2.FieldSchema))
+
+
+def alter_collection_schema(call: Call, request: Any) -> None:
+    action, name = request.action, request.collection_name
+    found = call.described(name)
+    if action.HasField("drop_request"):
+        _drop(call, found, action.drop_request)
+        return
+    if action.add_request.func_schema:
+        raise invalid("functions are not computed by vecstore: insert their output as an ordinary field")
+    with call.store.transaction() as together:
+        for info in action.add_request.field_infos:
+            if info.extra_params:
+                raise invalid("a field and its index cannot be added in one call: create_index() after it")
+            _add(call, name, info.field_schema, together.collection(name, check=False))
+
+
+def _add(call: Call, name: str, asked: Any, collection: Any = None) -> None:
+    added = field(asked)
+    if added.primary_key or added.partition_key or added.auto_id:
+        raise invalid(f"field {added.name} cannot be a key: keys are declared with the collection")
+    if not added.nullable and added.default_value is None:
+        raise invalid(f"added field must be nullable, please check it, field name = {added.name}")
+    target = collection or call.collection(name)
+    target.add_field(added)
+    if kept := field_property(asked):
+        target.alter(properties=kept)
+
+
+def _drop(call: Call, found: CollectionDescription, asked: Any) -> None:
+    kind = asked.WhichOneof("identifier")
+    if kind == "function_name":
+        raise invalid(f"function not found: {asked.function_name}")
+    dropped = _named(found, asked)
+    _check_droppable(found, dropped)
+    with call.store.transaction() as together:
+        collection = together.collection(found.name, check=False)
+        collection.drop_field(dropped.name)
+        forgotten = [f"{FIELD_PROPERTY}{dropped.name}", *forgotten_with(found, dropped.name)]
+        collection.alter(delete_properties=forgotten)
+
+
+def _named(found: CollectionDescription, asked: Any) -> Field:
+    name = asked.field_name
+    if not name and asked.field_id:
+        name = next((it for it, number in field_ids(found.schema).items() if number == asked.field_id), "")
+        name = name or str(asked.field_id)
+    if not name:
+        raise invalid(
+            "Must specify exactly one valid Drop identifier (drop_field_name/drop_field_id/drop_function_name)"
+        )
+    if name not in found.schema.by_name:
+        raise invalid(f"field not found: {name}")
+    return found.schema.by_name[name]
+
+
+def _check_droppable(found: CollectionDescription, dropped: Field) -> None:
+    if dropped.primary_key:
+        raise invalid(f"cannot drop primary key field: {dropped.name}")
+    if dropped.partition_key:
+        raise invalid(f"cannot drop partition key field: {dropped.name}")
+    if found.schema.vector_fields == (dropped,):
+        raise invalid(f"cannot drop the last vector field: {dropped.name}")
+
+
+def alter_collection_field(call: Call, request: Any) -> None:
+    """max_length, max_capacity and the description change the column; what else there is, is kept and shown."""
+    found = call.described(request.collection_name)
+    if request.field_name not in found.schema.by_name:
+        raise invalid(f"field not found: {request.field_name}")
+    before = found.schema.by_name[request.field_name]
+    given = pairs(request.properties)
+    after = before
+    if "max_length" in given:
+        after = replace(after, max_length=_number("max_length", given.pop("max_length")))
+    if "max_capacity" in given:
+        after = replace(after, max_capacity=_number("max_capacity", given.pop("max_capacity")))
+    if _DESCRIPTION in given:
+        after = replace(after, description=given.pop(_DESCRIPTION))
+    kept = {**kept_of_field(found.schema.properties, before.name), **given}
+    kept = {name: value for name, value in kept.items() if name not in request.delete_keys}
+    with call.store.transaction() as together:
+        collection = together.collection(found.name, check=False)
+        if after != before:
+            collection.alter_field(after)
+        collection.alter(properties={f"{FIELD_PROPERTY}{before.name}": json.dumps(kept)})
+
+
+def _number(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise invalid(f"the value for {name} must be an integer, got {value!r:.40}") from None
+
+
+CALLS = {
+    "AddCollectionField": add_collection_field,
+    "AlterCollectionField": alter_collection_field,
+    "AlterCollectionSchema": alter_collection_schema,
+}
