@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import VecstoreError
-from . import installing, looking
+from . import installing, looking, serving
 from .commands import FAILED, Commands
 
 _DESCRIPTION = """\
@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command; `words` are those of the command line where they are not given."""
     parser = _parser()
     arguments = parser.parse_args(words)
-    if not arguments.target and not arguments.sql:
+    if arguments.needs_target and not arguments.target and not arguments.sql:
         parser.error("which database? --target postgresql://user@host/database, --target ./data, or DATABASE_URL")
     try:
         status: int = arguments.run(arguments)
@@ -49,8 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="vecstore", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=form)
     parser.add_argument("--version", action="version", version=f"vecstore {__version__}")
-    parser.set_defaults(sql=None)
+    parser.set_defaults(sql=None, needs_target=True)
     commands = Commands(parser)
-    for module in (looking, installing):
+    for module in (looking, installing, serving):
         module.add_to(commands)
     return parser

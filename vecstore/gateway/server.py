@@ -1,7 +1,7 @@
 """The gRPC server: bytes to requests, requests to calls, errors to answers.
 
 It is made from the description of Milvus's service: an RPC is served by its function in `calls.CALLS`, and every other
-one answers UNIMPLEMENTED with the sentence that `calls.REFUSED` has for it.
+one answers UNIMPLEMENTED with the sentence that `refusals.REFUSED` has for it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from sqlalchemy import URL, Engine
 from ..errors import InvalidArgument, VecstoreError
 from ..store import connect
 from .call import DEFAULT_DATABASE, Call, Stores
-from .calls import CALLS, REFUSED
+from .calls import CALLS
 from .errors import described, failed, status
+from .refusals import REFUSED
 
 _SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
 
