@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pymilvus import MilvusClient
 from pytest_postgresql.janitor import DatabaseJanitor
 from sqlalchemy import URL
@@ -15,6 +16,11 @@ from samples import BOOK_FIELDS, book
 from vecstore import Store
 from vecstore.embedded import EmbeddedServer, start
 from vecstore.gateway import Gateway, serve
+
+# The same examples in every run, however slow it is; `--hypothesis-profile=explore` looks for others.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("steady", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("steady")
 
 _TEMPLATE = "vecstore_template"
 _numbers = itertools.count()
@@ -44,9 +50,12 @@ def major(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, major: int) -> Iterator[EmbeddedServer]:
-    """One server for the whole run, with PostgreSQL's own small lock table."""
+    """One server for the whole run, with PostgreSQL's own small lock table.
+
+    Without autovacuum: when it comes, which locks it holds and which plans its statistics change is chance.
+    """
     folder = tmp_path_factory.mktemp("server")
-    with start(folder, major=major, settings={"max_locks_per_transaction": "64"}) as server:
+    with start(folder, major=major, settings={"max_locks_per_transaction": "64", "autovacuum": "off"}) as server:
         yield server
 
 

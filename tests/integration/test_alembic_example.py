@@ -8,18 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, text
 
-from killing import eventually
 from vecstore import IndexState, Store
 from vecstore.embedded import EmbeddedServer
 from vecstore.embedded.account import server_account
 from vecstore.embedded.wheel import programs
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -87,11 +86,20 @@ def test_the_script_for_psql_leads_to_the_same_as_the_example(
     assert store.list_collections() == []
 
 
+def is_over(store: Store) -> bool:
+    """Whether no session of an `alembic` is left: what one had not committed is undone."""
+    others = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND application_name <> 'vecstore'
+    """
+    with store.engine.connect() as connection:
+        return connection.exec_driver_sql(others).scalar_one() == 0
+
+
 INTERRUPTED = '''"""Half of it is done when the process is killed."""
 
 import os
 import pathlib
-import time
 
 from alembic import op
 
@@ -128,15 +136,7 @@ def test_a_revision_killed_in_the_middle_leaves_nothing_half_done(
         eventually((application / "half").exists)
         it.send_signal(signal.SIGKILL)
     version = text("SELECT version_num FROM alembic_version")
-    others = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-
-    def is_undone() -> bool:
-        with store.engine.connect() as connection:
-            return connection.execute(others).scalar_one() == 0
-
-    eventually(is_undone)
+    eventually(lambda: is_over(store))
     with store.engine.connect() as connection:
         assert connection.execute(version).scalar_one() == "0003"
         assert connection.execute(text("SELECT count(*) FROM readers")).scalar_one() == 0
@@ -185,7 +185,7 @@ def test_an_online_build_that_is_killed_is_built_by_the_next_run(
         ) as it:
             eventually(lambda: any(index.name == "by_l2" for index in books.indexes))
             it.send_signal(signal.SIGKILL)
-    time.sleep(0.1)
+    eventually(lambda: is_over(store))  # its backend has come to the end of its statement, and found nobody to tell
     assert books.index("by_l2").state is IndexState.INVALID
     shell("alembic upgrade head")
     assert books.index("by_l2").state is IndexState.READY

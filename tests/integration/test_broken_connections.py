@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import URL, create_engine, literal_column, text
+from sqlalchemy import URL, create_engine, func, literal_column, text
 
 import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, CommitUncertain, ConnectionLost, PoolTimeout, QueryTimeout, Store, TransactionAborted
+from waiting import eventually
 
 TERMINATE_OTHERS = text("""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -18,20 +17,13 @@ TERMINATE_OTHERS = text("""
 
 WAITING = text("""
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'DELETE%'
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE :beginning
 """)
 
 
 def terminate_others(store: Store) -> None:
     with store.engine.connect() as connection:
         connection.execute(TERMINATE_OTHERS)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_connection_that_broke_between_calls_is_replaced(store: Store, books: Collection) -> None:
@@ -79,7 +71,8 @@ def test_a_statement_timeout_leaves_the_transaction_usable(store: Store, books: 
         bound = store.bind(connection).collection("books")
         connection.execute(text("SET LOCAL statement_timeout = '100ms'"))
         with pytest.raises(QueryTimeout):
-            bound.count(where=literal_column("pg_sleep(1)::text = ''"))
+            bound.count(where=literal_column("pg_sleep(60)::text = ''"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         assert bound.count() == 10
 
 
@@ -95,20 +88,35 @@ def test_a_transaction_that_has_failed_says_so(store: Store, books: Collection) 
 
 
 def test_a_deadlocked_delete_is_made_again(store: Store, books: Collection) -> None:
+    """It closes the circle, and so is the one to find it and to be undone."""
     books.insert([book(1), book(2)])
-    deleted: list[int] = []
-    with store.engine.connect() as other:
-        other.execute(text("UPDATE books.entities SET title = 'held' WHERE id = 2"))
-        deleting = threading.Thread(target=lambda: deleted.append(books.delete(ids=[1, 2]).count))
-        deleting.start()
+    passes = func.pg_advisory_xact_lock_shared(books.c.id).is_not(None)
+    update = text("UPDATE books.entities SET title = 'held' WHERE id = :id")
+    with (
+        ThreadPoolExecutor(2) as pool,
+        store.engine.connect() as gate,
+        store.engine.connect() as other,
         # Without a transaction, which would see pg_stat_activity as it was at its first look.
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
-            wait_until(lambda: bool(observer.execute(WAITING).scalar_one()))
-        # Whoever waited first finds the deadlock first: the delete, which the server then undoes.
-        other.execute(text("UPDATE books.entities SET title = 'held' WHERE id = 1"))
+        store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer,
+    ):
+
+        def waits(beginning: str) -> bool:
+            return bool(observer.execute(WAITING, {"beginning": beginning}).scalar_one())
+
+        gate.execute(text("SELECT pg_advisory_xact_lock(2)"))
+        other.execute(text("SET LOCAL deadlock_timeout = '1h'"))
+        other.execute(update, {"id": 2})
+        deleting = pool.submit(books.delete, where=passes)
+        eventually(lambda: deleting.done() or waits("DELETE%"))  # the first row is deleted, the second to come
+        updating = pool.submit(other.execute, update, {"id": 1})
+        eventually(lambda: updating.done() or waits("UPDATE%"))
+        assert not deleting.done()
+        assert not updating.done()
+        gate.rollback()
+        updating.result()
+        assert not deleting.done()
         other.commit()
-    deleting.join()
-    assert deleted == [2]
+        assert deleting.result().count == 2
     assert books.num_entities == 0
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from sqlalchemy import URL
 
 import vecstore
-from killing import eventually
 from vecstore import (
     Btree,
     Collection,
@@ -34,6 +33,7 @@ from vecstore import (
     QueryTimeout,
     Store,
 )
+from waiting import eventually
 
 Fill = Callable[..., None]
 Vectors = NDArray[np.float32]
@@ -368,11 +368,12 @@ def interrupted(store: Store, database_url: URL, shelved: Collection) -> Collect
     with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, writer(store):
         try:
             eventually(lambda: client.poll() is not None or waits(store))
+            backend = scalar(store, "SELECT pid FROM pg_stat_progress_create_index")
         finally:
             os.kill(client.pid, signal.SIGKILL)
         client.wait()
-        scalar(store, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_progress_create_index")
-        eventually(lambda: scalar(store, _PHASE) == "")
+        scalar(store, f"SELECT pg_terminate_backend({backend})")
+        eventually(lambda: not scalar(store, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}"))  # noqa: S608
     return shelved
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 import vecstore
-from killing import SECONDS, eventually, kill
+from killing import kill
 from samples import BOOK_FIELDS, book
 from vecstore import (
     Btree,
@@ -27,6 +27,7 @@ from vecstore import (
     Store,
 )
 from vecstore.embedded import EmbeddedServer, start
+from waiting import SECONDS, eventually
 
 SETTINGS = {"shared_buffers": "64MB", "max_connections": "60", "max_parallel_maintenance_workers": "0"}
 

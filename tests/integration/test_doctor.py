@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import URL, Connection
 
 import vecstore
-from killing import eventually
 from vecstore import Collection, DataType, Field, Finding, FindingKind, Hnsw, Store
+from waiting import eventually
 
 Fill = Callable[..., None]
 

@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -24,18 +23,12 @@ import sqlalchemy
 from vecstore import embedded
 from vecstore.embedded import account, locks, server, settings, wheel
 from vecstore.errors import EmbeddedServerError, InvalidArgument, MissingExtra
+from waiting import eventually
 
 NOBODY = 65534
 SMALL = {"shared_buffers": "16MB"}
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users in one test")
-
-
-def eventually(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
 
 
 def connected(directory, dbname="vecstore"):

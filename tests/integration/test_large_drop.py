@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,18 +10,12 @@ from sqlalchemy import func
 import vecstore
 from conftest import BOOK_FIELDS
 from vecstore import Collection, FindingKind, Hnsw, PartitionNotFound, Store
+from waiting import eventually
 
 Fill = Callable[..., None]
 
 PARTITIONS = 500
 KEY_OF_THE_GATE = 42
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def scalar(store: Store, statement: str) -> object:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -14,19 +15,11 @@ import vecstore
 from conftest import BOOK_FIELDS
 from vecstore import Collection, CollectionNotFound, Hnsw, LockTimeout, PartitionNotFound, Store
 from vecstore.errors import sqlstate_of
+from waiting import SECONDS, eventually
 
 Fill = Callable[..., None]
 
-ANALYST_SECONDS = 2.0
-NO_SEARCH_WAITS_SECONDS = 1.0
 QUERY = [1.0, 2.0, 3.0, 4.0]
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -37,30 +30,70 @@ def analyst(store: Store, statement: str = "SELECT id FROM books.entities") -> I
         yield
 
 
-@contextmanager
-def searching(collection: Collection, *, searchers: int = 2) -> Iterator[list[float]]:
-    """Search without pause in the background; the seconds that each search took. Their errors are raised at the end."""
-    took: list[float] = []
-    enough = threading.Event()
+class Searches:
+    """Search without pause in the background, until the collection is gone or enough is said."""
 
-    def search() -> None:
-        while not enough.is_set():
-            began = time.monotonic()
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._enough = threading.Event()
+        self._begun: dict[int, float] = {}
+        self._longest = 0.0
+        self.done: dict[int, int] = {}
+
+    def run(self, number: int) -> None:
+        self.done[number] = 0
+        while not self._enough.is_set():
+            self._begun[number] = time.monotonic()
             try:
-                collection.search(QUERY)
+                self._collection.search(QUERY)
             except CollectionNotFound:
                 return
-            took.append(time.monotonic() - began)
+            self._longest = max(self._longest, time.monotonic() - self._begun[number])
+            self.done[number] += 1
 
+    def end(self) -> None:
+        self._enough.set()
+
+    def longest(self) -> float:
+        """The seconds that the slowest of them took, or has been waiting for by now."""
+        return max(self._longest, *(time.monotonic() - begun for begun in self._begun.values()))
+
+    def go_on(self) -> None:
+        """Wait until each searcher has begun and ended a search from now on."""
+        before = dict(self.done)
+        eventually(lambda: all(self.done[number] >= count + 2 for number, count in before.items()))
+
+
+@contextmanager
+def searching(collection: Collection, *, searchers: int = 2) -> Iterator[Searches]:
+    """Their errors are raised at the end."""
+    searches = Searches(collection)
     with ThreadPoolExecutor(searchers) as pool:
-        threads = [pool.submit(search) for _ in range(searchers)]
+        threads = [pool.submit(searches.run, number) for number in range(searchers)]
         try:
-            eventually(lambda: len(took) > 10)
-            yield took
+            eventually(lambda: len(searches.done) == searchers)
+            searches.go_on()
+            yield searches
         finally:
-            enough.set()
+            searches.end()
         for thread in threads:
             thread.result()
+
+
+@contextmanager
+def lock_timeouts(store: Store) -> Iterator[list[int]]:
+    """The milliseconds that its changes stand in line for a lock: searches behind them wait for as long."""
+    seen: list[int] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if found := re.fullmatch(r"SET LOCAL lock_timeout = '?(\d+)(?:ms)?'?", statement):
+            seen.append(int(found[1]))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
 
 
 @contextmanager
@@ -120,16 +153,17 @@ def shelved(books: Collection, fill: Fill) -> Collection:
 def test_a_drop_that_waits_for_an_open_transaction_keeps_no_search_waiting(
     store: Store, shelved: Collection, what: str
 ) -> None:
-    with refusals(store) as refused, searching(shelved) as took, ThreadPoolExecutor(1) as pool:
+    with refusals(store) as refused, searching(shelved) as searches, ThreadPoolExecutor(1) as pool:
         with analyst(store):
+            began = time.monotonic()
             dropping = pool.submit(DROPS[what], shelved)
-            # The figure is the point: a search that queues behind the drop waits for as long as this.
-            time.sleep(ANALYST_SECONDS)
+            # A search that queued behind the drop would wait for as long as this.
+            eventually(
+                lambda: dropping.done() or (len(refused) > 2 and time.monotonic() - began > 4 * searches.longest())
+            )
             assert not dropping.done()
         dropping.result()
 
-    assert max(took) < NO_SEARCH_WAITS_SECONDS
-    assert len(refused) > 1
     assert set(refused) == {"55P03"}
     gone = {
         "partition": lambda: not shelved.has_partition("novel"),
@@ -140,13 +174,21 @@ def test_a_drop_that_waits_for_an_open_transaction_keeps_no_search_waiting(
     assert gone[what]()
 
 
+@pytest.mark.parametrize("what", DROPS)
+def test_a_drop_stands_in_line_for_a_fifth_of_a_second_at_most(store: Store, shelved: Collection, what: str) -> None:
+    with lock_timeouts(store) as milliseconds:
+        DROPS[what](shelved)
+    assert milliseconds
+    assert all(0 < each <= 200 for each in milliseconds)
+
+
 def test_a_partition_is_added_while_others_read_and_write(store: Store, shelved: Collection, fill: Fill) -> None:
     inserting = "UPDATE books.entities SET title = title WHERE id = 1"
-    with refusals(store) as refused, searching(shelved) as took, analyst(store), analyst(store, inserting):
+    with refusals(store) as refused, searching(shelved) as searches, analyst(store), analyst(store, inserting):
         shelved.create_partition("poem")
         fill(shelved, range(100, 110), "poem")
+        searches.go_on()
 
-    assert max(took) < NO_SEARCH_WAITS_SECONDS
     assert refused == []
     assert shelved.count() == 90
 
@@ -172,30 +214,32 @@ def test_a_drop_whose_deadline_is_shorter_than_the_wait_raises_and_changes_nothi
 def test_a_drop_in_a_transaction_gives_up_after_a_moment_and_leaves_the_rest_usable(
     store: Store, shelved: Collection, fill: Fill
 ) -> None:
-    with searching(shelved) as took, analyst(store), store.transaction() as transaction:
+    with searching(shelved) as searches, analyst(store), store.transaction() as transaction:
         ours = transaction.collection("books")
         fill(ours, range(200, 210))
         for drop in DROPS.values():
-            with pytest.raises(LockTimeout):
+            with refusals(store) as refused, pytest.raises(LockTimeout):
                 drop(ours)
+            assert refused == ["55P03"]
+            searches.go_on()
         fill(ours, range(210, 220))
-    assert max(took) < NO_SEARCH_WAITS_SECONDS
     assert shelved.count() == 100
 
 
 def test_a_transaction_that_holds_one_collection_does_not_wait_long_for_another(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
-    """Searches of the first wait for as long as it does."""
-    films = store.create_collection("films", BOOK_FIELDS)
-    with vecstore.connect(database_url, ddl_timeout=ANALYST_SECONDS) as other, store.transaction() as first:
+    """Searches of the first wait for as long as it does: it tries once, and not until its deadline."""
+    store.create_collection("films", BOOK_FIELDS)
+    with vecstore.connect(database_url, ddl_timeout=SECONDS) as other, store.transaction() as first:
         first.collection("books").create_partition("poem")
-        with searching(films) as took, other.transaction() as second:
+        with lock_timeouts(other) as milliseconds, refusals(other) as refused, other.transaction() as second:
             held, wanted = second.collection("films"), second.collection("books")
             held.truncate()
             with pytest.raises(LockTimeout):
                 wanted.drop_index()
-    assert max(took) < NO_SEARCH_WAITS_SECONDS
+    assert refused == ["55P03"]
+    assert max(milliseconds) <= 200
 
 
 @pytest.mark.parametrize("lock", ["TRUNCATE books.entities_novel", "DROP INDEX books.spare"])
@@ -214,9 +258,7 @@ def test_what_is_locked_in_one_partition_keeps_nobody_from_the_others(
             lambda: shelved.create_partition("poem"),
         ]
         for call in calls:
-            running = pool.submit(call)
-            wait([running], timeout=NO_SEARCH_WAITS_SECONDS)
-            assert running.done()
+            pool.submit(call).result(timeout=SECONDS)
 
 
 def both(*calls: Callable[[], object]) -> list[BaseException | None]:
@@ -241,7 +283,12 @@ def in_one_transaction(store: Store, *steps: Callable[[Store], object]) -> Calla
     return run
 
 
-def test_partitions_dropped_in_opposite_order_do_not_deadlock(store: Store, books: Collection) -> None:
+def test_partitions_dropped_in_opposite_order_do_not_deadlock(
+    store: Store, books: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough for the server to find a deadlock, and for whoever comes second to wait.
+    monkeypatch.setattr("vecstore.database.LOCK_TIMEOUT_MS", 1000 * SECONDS)
+
     def drop_all(*names: str) -> None:
         with store.transaction() as transaction:
             for name in names:
@@ -269,7 +316,7 @@ def test_collections_dropped_in_opposite_order_end_with_one_lock_timeout_at_most
         return lambda store: store.drop_collection(name)
 
     def meet(mine: threading.Event, other: threading.Event) -> Callable[[Store], object]:
-        return lambda _: (mine.set(), other.wait(10))
+        return lambda _: (mine.set(), other.wait(SECONDS))
 
     errors = both(
         in_one_transaction(store, drop("books"), meet(first_has, second_has), drop("films")),

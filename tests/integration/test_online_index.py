@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,15 +27,9 @@ from vecstore import (
     QueryTimeout,
     Store,
 )
+from waiting import SECONDS, eventually
 
 Fill = Callable[..., None]
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def scalar(store: Store, statement: str) -> object:
@@ -143,7 +136,7 @@ def test_a_build_that_is_stopped_leaves_nothing(
 def test_other_changes_of_structure_wait_for_the_build_and_do_not_hold_it_up(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
-    with vecstore.connect(database_url, ddl_timeout=5) as other, ThreadPoolExecutor(2) as pool:
+    with vecstore.connect(database_url, ddl_timeout=SECONDS) as other, ThreadPoolExecutor(2) as pool:
         with writer(store, "entities_novel"):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
             eventually(lambda: building.done() or phase(store).startswith("waiting for"))
@@ -157,7 +150,7 @@ def test_other_changes_of_structure_wait_for_the_build_and_do_not_hold_it_up(
 def test_repair_leaves_an_index_alone_that_was_under_way_and_is_finished_now(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
-    with vecstore.connect(database_url, ddl_timeout=5) as other, ThreadPoolExecutor(2) as pool:
+    with vecstore.connect(database_url, ddl_timeout=SECONDS) as other, ThreadPoolExecutor(2) as pool:
         with writer(store, "entities_novel"):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
             eventually(lambda: building.done() or phase(store).startswith("waiting for"))
@@ -183,13 +176,15 @@ def interrupted(request: pytest.FixtureRequest, store: Store, database_url: URL,
     with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, writer(store, "entities_novel"):
         try:
             eventually(lambda: client.poll() is not None or phase(store).startswith("waiting for"))
+            backend = scalar(store, "SELECT pid FROM pg_stat_progress_create_index")
         finally:
             os.kill(client.pid, signal.SIGKILL)
         client.wait()
+        alive = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {backend}"  # noqa: S608
         if request.param == "the server went down too":
-            scalar(store, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_progress_create_index")
-            eventually(lambda: phase(store) == "")
-    eventually(lambda: phase(store) == "")
+            scalar(store, f"SELECT pg_terminate_backend({backend})")
+            eventually(lambda: scalar(store, alive) == 0)
+    eventually(lambda: scalar(store, alive) == 0)
     return shelved
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,17 +23,11 @@ from vecstore import (
     PartitionNotFound,
     Store,
 )
+from waiting import eventually
 
 Fill = Callable[..., None]
 
 QUERY = [1.0, 2.0, 3.0, 4.0]
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
 
 
 def outcomes(*calls: Callable[[], Any]) -> list[Any]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 import vecstore
-from killing import eventually, kill
+from killing import kill
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, Store, VecstoreError
 from vecstore.embedded import start
+from waiting import eventually
 
 KILLS = 5
 BATCH = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from vecstore import Btree, Collection, DataType, Field, Hnsw, Store
+from waiting import eventually
 
 SECONDS = 5
 DIM = 16
@@ -27,14 +29,18 @@ def columns(ids: np.ndarray, chance: np.random.Generator) -> dict[str, np.ndarra
     return {"id": ids, "group": ids % 10, "v": chance.normal(size=(len(ids), DIM)).astype(np.float32)}
 
 
-def repeated(step: Callable[[], object]) -> int:
-    """How often a thing could be done in the time there is."""
-    deadline = time.monotonic() + SECONDS
-    count = 0
-    while time.monotonic() < deadline:
-        step()
-        count += 1
-    return count
+class Repeated:
+    """A thing that is done again and again, until enough is said."""
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self._step = step
+        self.times = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            self._step()
+            self.times += 1
 
 
 def test_searches_are_never_short_while_rows_come_and_go_and_vacuum_runs(store: Store) -> None:
@@ -68,11 +74,23 @@ def test_searches_are_never_short_while_rows_come_and_go_and_vacuum_runs(store: 
             connection.exec_driver_sql("VACUUM points.entities")
 
     searches = (searcher(points, deleted, lonely, seed) for seed in (4, 5))
-    steps = [writer(), vacuum, *searches]
-    with ThreadPoolExecutor(len(steps)) as pool:
-        counts = [running.result() for running in [pool.submit(repeated, step) for step in steps]]
-    assert min(counts) >= 10, counts
-    assert len(deleted) >= 100
+    loops = [Repeated(step) for step in (writer(), vacuum, *searches)]
+    begun = time.monotonic()
+
+    def is_enough() -> bool:
+        often = min(loop.times for loop in loops) >= 10 and len(deleted) >= 100
+        return often and time.monotonic() - begun >= SECONDS
+
+    with ThreadPoolExecutor(len(loops)) as pool:
+        running = [pool.submit(loop.run) for loop in loops]
+        try:
+            eventually(lambda: is_enough() or any(future.done() for future in running))
+        finally:
+            for loop in loops:
+                loop.over.set()
+        for future in running:
+            future.result()
+    assert is_enough()
 
 
 def searcher(points: Collection, deleted: set[int], lonely: np.ndarray, seed: int) -> Callable[[], None]:

@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, text
 
 import vecstore
-from killing import SECONDS, eventually, kill
+from killing import kill
 from vecstore import ConnectionLost, LockTimeout
 from vecstore.database import lock_name
 from vecstore.embedded import EmbeddedServer, start
@@ -30,6 +30,7 @@ from vecstore.embedded.account import server_account
 from vecstore.embedded.wheel import programs
 from vecstore.installation import write_upgrade
 from vecstore.revisions import revisions
+from waiting import SECONDS, eventually
 
 ROOT = Path(__file__).parents[2]
 STATES = ("base", *revisions())
@@ -39,6 +40,7 @@ WAITING = text("""
     SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted) >= 2
        AND (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'vecstore') = 2
 """)
+ALIVE = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'vecstore'")
 END_ALL = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'vecstore'")
 
 
@@ -210,6 +212,8 @@ def test_a_connection_lost_at_any_statement_leaves_the_revision_as_it_was(empty_
                     kills += 1
                 else:
                     break
+            # The client is told before the server has let go of the locks.
+            eventually(lambda: killer.execute(ALIVE).scalar_one() == 0)
             assert is_at(empty_url, state)
         assert kills >= 3
     other.dispose()

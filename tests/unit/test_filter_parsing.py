@@ -164,10 +164,11 @@ def test_what_is_too_large_is_refused_at_once(text: str, message: str) -> None:
     parse("id == 1")  # the grammar is read at the first call
 
     def seconds() -> float:
-        begin = time.perf_counter()
+        """Of the processor, which others may be using, too."""
+        begin = time.thread_time()
         with pytest.raises(FilterError, match=message):
             compile_filter(text, SCHEMA, TABLE)
-        return time.perf_counter() - begin
+        return time.thread_time() - begin
 
     assert min(seconds() for _ in range(3)) < 0.1
 

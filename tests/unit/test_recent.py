@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
 
 from vecstore.recent import Recent
 
 
-def test_a_value_is_found_once_and_anew_when_it_is_too_old() -> None:
-    found: list[int] = []
-    recent = Recent(seconds=0.05)
-    for _ in range(3):
-        recent.get("key", lambda: found.append(1))
-    assert len(found) == 1
-    time.sleep(0.06)
-    recent.get("key", lambda: found.append(1))
-    assert len(found) == 2
+def test_a_value_is_found_once_and_anew_when_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("vecstore.recent.time", clock)
+    found: list[float] = []
+    recent = Recent(seconds=10)
+    for clock.now in (100.0, 105.0, 109.9, 110.0, 115.0):
+        recent.get("key", lambda: found.append(clock.now))
+    assert found == [100.0, 110.0]
 
 
 def test_no_more_values_are_kept_than_there_is_room_for_and_the_oldest_goes_first() -> None:
