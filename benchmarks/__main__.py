@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import machine, ours, searching
+from . import building, entities, importing, ingest, link, machine, memory, ours, parallel, searching
 from .bench import Bench, prepared
 from .data import BUNDLED, Dataset, clustered, load
 from .printing import print_curve, print_result, print_targets
@@ -23,6 +23,13 @@ Cases = Callable[[Bench], Iterator[Result | Curve]]
 
 CASES: Mapping[str, Cases] = {
     "search": searching.cases,
+    "link": link.cases,
+    "parallel": parallel.cases,
+    "ingest": ingest.cases,
+    "entities": entities.cases,
+    "build": building.cases,
+    "import": importing.cases,
+    "memory": memory.cases,
 }
 ASKED_FOR_BY_NAME = frozenset({"growth"})
 
