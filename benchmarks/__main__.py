@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import building, entities, importing, ingest, link, machine, memory, ours, parallel, searching
+from . import building, charts, entities, growth, importing, ingest, link, machine, memory, ours, parallel, searching
 from .bench import Bench, prepared
 from .data import BUNDLED, Dataset, clustered, load
-from .printing import print_curve, print_result, print_targets
+from .printing import print_curve, print_result, print_setting, print_targets
 from .results import Curve, Report, Result
 
 Cases = Callable[[Bench], Iterator[Result | Curve]]
@@ -30,39 +30,44 @@ CASES: Mapping[str, Cases] = {
     "build": building.cases,
     "import": importing.cases,
     "memory": memory.cases,
+    "growth": growth.cases,
 }
 ASKED_FOR_BY_NAME = frozenset({"growth"})
 
 
-def run(data: Dataset, names: Sequence[str], options: argparse.Namespace) -> Report:
-    """Print each result as it comes, and the targets at the end."""
-    started = time.perf_counter()
+def run(data: Dataset, names: Sequence[str], options: argparse.Namespace) -> dict[str, Report]:
+    """A report of each name's cases, printed as they come."""
+    reports = {}
+    with prepared(data, major=options.server, rounds=options.rounds, queries=options.queries) as bench:
+        setting = {
+            "data": data.name,
+            "rows": len(data.vectors),
+            "dimensions": data.dim,
+            "rounds": bench.rounds,
+            "queries": len(bench.queries),
+            **ours.versions(bench.store),
+            **machine.described(),
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        for name in names:
+            started = time.perf_counter()
+            results, curves = _measured(CASES[name](bench))
+            reports[name] = Report({**setting, "seconds": round(time.perf_counter() - started)}, results, curves)
+            print_setting(reports[name])
+    return reports
+
+
+def _measured(cases: Iterator[Result | Curve]) -> tuple[list[Result], list[Curve]]:
     results: list[Result] = []
     curves: list[Curve] = []
-    with prepared(data, major=options.server, rounds=options.rounds, queries=options.queries) as bench:
-        versions = ours.versions(bench.store)
-        for name in names:
-            for found in CASES[name](bench):
-                if isinstance(found, Result):
-                    results.append(found)
-                    print_result(found)
-                else:
-                    curves.append(found)
-                    print_curve(found)
-    setting = {
-        "data": data.name,
-        "rows": len(data.vectors),
-        "dimensions": data.dim,
-        "rounds": options.rounds,
-        "queries": min(options.queries, len(data.queries)),
-        **versions,
-        **machine.described(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "seconds": round(time.perf_counter() - started),
-    }
-    report = Report(setting, results, curves)
-    print_targets(report)
-    return report
+    for found in cases:
+        if isinstance(found, Result):
+            results.append(found)
+            print_result(found)
+        else:
+            curves.append(found)
+            print_curve(found)
+    return results, curves
 
 
 def _at_least_one(word: str) -> int:
@@ -101,7 +106,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=_at_least_one, default=5)
     parser.add_argument("--queries", type=_at_least_one, default=200, help="of a round, 200 unless there are fewer")
     parser.add_argument("--server", type=int, choices=(16, 18), default=18, help="the major version of PostgreSQL")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and charts here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write JSON, a file a case, and charts here")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every target is reached")
     return parser.parse_args(arguments)
 
@@ -109,11 +114,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     data = load(options.data) if options.synthetic is None else clustered(*options.synthetic)
-    report = run(data, options.only, options)
+    reports = run(data, options.only, options)
+    targets = [target for report in reports.values() for result in report.results for target in result.targets]
+    print_targets(targets)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "results.json").write_text(report.as_json(), encoding="utf-8")
-    return int(options.check and not all(target.met for result in report.results for target in result.targets))
+        for name, report in reports.items():
+            (options.out / f"{name}.json").write_text(report.as_json(), encoding="utf-8")
+        charts.drawn(list(reports.values()), options.out)
+    return int(options.check and not all(target.met for target in targets))
 
 
 if __name__ == "__main__":

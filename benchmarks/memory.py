@@ -99,7 +99,8 @@ def _load(answer: Connection, url: URL, name: str, way: str, rows: int) -> None:
         answer.send((watch.grown(), (_status()["VmHWM"] - resident) / MB))
 
 
-def cases(bench: Bench, rows: int = ROWS) -> Iterator[Result]:
+def cases(bench: Bench) -> Iterator[Result]:
+    rows = ROWS
     for way in _WAYS:
         fields = (Field("id", DataType.INT64, primary_key=True), Field("embedding", DataType.FLOAT_VECTOR, dim=DIM))
         collection = bench.store.create_collection("large", fields)

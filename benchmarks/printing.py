@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .results import Curve, Report, Result
+from .results import Curve, Report, Result, Target, noted
 
 _WIDTH = 150
 
@@ -31,10 +33,6 @@ def print_result(result: Result) -> None:
         console.print("  " + ", ".join(f"{name} {noted(value)}" for name, value in result.notes.items()))
 
 
-def noted(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def print_curve(curve: Curve) -> None:
     table = Table(title=curve.case, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(curve.x_label, justify="right")
@@ -45,13 +43,15 @@ def print_curve(curve: Curve) -> None:
     _console().print(table, highlight=False)
 
 
-def print_targets(report: Report) -> None:
-    console = _console()
-    console.print("\n" + ", ".join(f"{name} {value}" for name, value in report.setting.items()), highlight=False)
+def print_targets(targets: Sequence[Target]) -> None:
     table = Table(title="Targets", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for name in ("", "asked", "reached", "met"):
         table.add_column(name, justify="right" if name in {"asked", "reached"} else "left")
-    for target in (target for result in report.results for target in result.targets):
+    for target in targets:
         met = "[green]yes[/green]" if target.met else "[bold red]no[/bold red]"
         table.add_row(target.promise, target.asked, target.measured, met)
-    console.print(table, highlight=False)
+    _console().print(table, highlight=False)
+
+
+def print_setting(report: Report) -> None:
+    _console().print(", ".join(f"{name} {value}" for name, value in report.setting.items()) + "\n", highlight=False)

@@ -89,6 +89,10 @@ def compared(
     return Result(case, sides, (*promised, *targets), found, notes)
 
 
+def noted(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """How figures grow: lines by name, one figure for each x."""

@@ -77,7 +77,7 @@ def one_query_sides(bench: Bench, collection: Collection, connection: Connection
     """Ids and distances for one query vector."""
     queries = bench.queries
     exact = is_exact(collection, queries[0])
-    by_hand = searching_by_hand(connection, statement(connection, bench.leaf(bench.packages), exact=exact))
+    by_hand = searching_by_hand(connection, statement(connection, bench.leaf(collection), exact=exact))
 
     def ours(number: int) -> object:
         [hits] = collection.search(queries[number], K)

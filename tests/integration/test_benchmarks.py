@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as harness
-from benchmarks import data, filtered
+from benchmarks import charts, data, document, filtered, growth
 from benchmarks.measuring import Answer, Figures, Tally, Truth
-from benchmarks.results import Report, Target
+from benchmarks.results import Target
 from benchmarks.targets import Row, targets
 
 CONTENDERS = ["vecstore", "raw, off", "raw, strict_order", "raw, relaxed_order"]
@@ -20,29 +20,44 @@ LARGE_SECTIONS = 31  # of the bundled rows, those with 20 or more
 SIMILARITIES = np.array([[0.9, 0.8, 0.7, 0.7, 0.1]], dtype=np.float32)
 
 
-def run_harness(folder: Path, *arguments: str) -> Report:
-    small = ["--synthetic", "300x8", "--rounds", "1", "--queries", "2", "--out", str(folder)]
-    assert harness.main([*small, *arguments]) == 0
-    return Report.from_json((folder / "results.json").read_text(encoding="utf-8"))
+RACES = ("search", "link", "ingest", "entities", "build")
 
 
-def test_a_run_of_the_harness_measures_both_sides_and_prints_its_targets(
-    tmp_path: Path, major: int, capsys: pytest.CaptureFixture[str]
+def test_a_run_of_the_harness_measures_its_cases_and_what_it_writes_makes_a_document(
+    tmp_path: Path, major: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = run_harness(tmp_path, "--only", "search", "--server", str(major))
-    assert report.setting["PostgreSQL"].startswith(f"{major}.")
-    assert (report.setting["rows"], report.setting["dimensions"]) == (300, 8)
+    sizes = {"ROWS": (50, 100), "COLLECTIONS": (1, 2), "PARTITIONS": (1, 2), "FIELDS": (3, 4)}
+    for name, few in sizes.items():
+        monkeypatch.setattr(growth, name, few)
+    names = [*RACES, "growth"]
+    arguments = ["--only", ",".join(names), "--server", str(major), "--out", str(tmp_path)]
+    assert harness.main(["--synthetic", "300x8", "--rounds", "1", "--queries", "2", *arguments]) == 0
     printed = capsys.readouterr().out
-    for result in report.results:
+    reports = document.read(tmp_path)
+    assert list(reports) == names
+    for name, report in reports.items():
+        assert report.setting["PostgreSQL"].startswith(f"{major}.")
+        assert (report.setting["rows"], report.setting["dimensions"]) == (300, 8)
+        page = document.written(f"<!-- measured: {name} -->\n<!-- end -->\n", reports)
+        assert all(found.case in page for found in (*report.results, *report.curves))
+    for result in (result for name in RACES for result in reports[name].results):
+        assert result.ratio is not None
         assert list(result.sides) == ["vecstore", "by hand"]
         for found in result.sides.values():
-            assert found.calls >= 1
             assert 0 < found.p50 <= found.p99
             assert found.client_cpu > 0
-            assert found.server_cpu >= 0
-        assert result.ratio is not None
-        assert result.targets[0].reached == result.ratio > 0
+        assert result.targets
         assert all(target.promise in printed for target in result.targets)
+    for curve, few in zip(reports["growth"].curves, sizes.values(), strict=True):
+        assert tuple(curve.x) == few
+        assert all(len(line) == len(few) and min(line) > 0 for line in curve.lines.values())
+        assert (tmp_path / charts.curve_file(curve)).exists()
+    assert (tmp_path / "ratios.svg").read_text(encoding="utf-8").count("search") >= len(reports["search"].results)
+
+
+def test_the_page_of_figures_is_what_its_figures_make_of_it() -> None:
+    page = document.DOCUMENT.read_text(encoding="utf-8")
+    assert document.written(page, document.read(document.DOCUMENT.with_suffix(""))) == page
 
 
 def test_a_target_is_a_ceiling_or_a_floor() -> None:

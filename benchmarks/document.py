@@ -1,0 +1,118 @@
+"""`python -m benchmarks.document [FOLDER]`: write what was measured into docs/performance.md.
+
+FOLDER holds the JSON of runs with --out, one file a case; it is docs/performance unless said otherwise. Tables go
+between `<!-- measured: NAME -->` and `<!-- end -->`, charts beside the JSON; the rest of the text is its authors'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from . import charts
+from .__main__ import CASES
+from .results import Curve, Report, Result, noted
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+
+_PART = re.compile(r"(<!-- measured: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_NOT_MEASURED = "Not measured yet.\n"
+
+Reports = Mapping[str, Report]
+
+
+def read(folder: Path) -> dict[str, Report]:
+    """The reports there are, by the case's name, in the order in which the cases are run."""
+    files = {name: folder / f"{name}.json" for name in CASES}
+    return {name: Report.from_json(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
+
+
+def written(text: str, reports: Reports) -> str:
+    """The text with all tables in it as the reports have them."""
+
+    def filled(part: re.Match[str]) -> str:
+        name = part["name"]
+        lines = _targets(reports) if name == "targets" else _report(reports[name]) if name in reports else ()
+        return part[1] + ("\n".join(lines) + "\n" if lines else _NOT_MEASURED) + part[3]
+
+    return _PART.sub(filled, text)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Of Markdown; all columns but the first are numbers."""
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
+
+
+def _targets(reports: Reports) -> list[str]:
+    targets = [target for report in reports.values() for result in report.results for target in result.targets]
+    rows = [(target.promise, target.asked, target.measured, "yes" if target.met else "**no**") for target in targets]
+    return _table(("", "asked", "reached", "met"), rows) if rows else []
+
+
+def _report(report: Report) -> list[str]:
+    lines: list[str] = []
+    compared = [result for result in report.results if result.sides]
+    if compared:
+        header = ("", "ratio", "p50 ms", "p99 ms", "client CPU ms", "server CPU ms")
+        lines += [*_table(header, [_row(result) for result in compared]), ""]
+        lines += ["Each cell is vecstore / by hand.", ""]
+    lines += [line for result in report.results for line in _notes(result)]
+    lines += [line for curve in report.curves for line in _curve(curve)]
+    lines.append(f"Measured on {_listed(report.setting)}.")
+    return lines
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    sides = list(result.sides.values())
+    figures = [
+        " / ".join(_shown(number) for number in numbers)
+        for numbers in zip(*((side.p50, side.p99, side.client_cpu, side.server_cpu) for side in sides), strict=True)
+    ]
+    return (result.case, "" if result.ratio is None else f"{result.ratio:.2f}", *figures)
+
+
+def _shown(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"  # noqa: PLR2004
+
+
+def _notes(result: Result) -> Iterator[str]:
+    if result.notes:
+        yield f"{result.case}: {', '.join(f'{_words(name)} {noted(value)}' for name, value in result.notes.items())}"
+        yield ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _curve(curve: Curve) -> Iterator[str]:
+    header = (curve.x_label, *(f"{name}, {curve.y_label}" for name in curve.lines))
+    rows = [
+        (f"{x:,}", *(f"{line[position]:.3g}" for line in curve.lines.values())) for position, x in enumerate(curve.x)
+    ]
+    yield f"![{curve.case}](performance/{charts.curve_file(curve)})"
+    yield ""
+    yield from _table(header, rows)
+    yield ""
+
+
+def _listed(setting: Mapping[str, object]) -> str:
+    return ", ".join(f"{_words(name)} {value}" for name, value in setting.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.document", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=DOCUMENT.with_suffix(""), metavar="FOLDER")
+    folder = parser.parse_args(arguments).folder
+    reports = read(folder)
+    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), reports), encoding="utf-8")
+    charts.drawn(list(reports.values()), DOCUMENT.with_suffix(""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
