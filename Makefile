@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NODE_READY := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 
@@ -19,12 +20,16 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[embedded,progress,gateway]' --group dev
 	@touch $@
 
+$(NODE_READY): tests/node/package-lock.json
+	@command -v npm >/dev/null || { echo "no npm: the tests of Milvus's Node SDK will be skipped"; exit 0; }; \
+		cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --silent && touch node_modules/.package-lock.json
+
 .PHONY: demo
 demo: $(READY) ## the main job on real data: load, search, delete, drop, roll back
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(READY) ## every test, on PostgreSQL 18 and again on 16, with the coverage gate
+test: $(READY) $(NODE_READY) ## every test, on PostgreSQL 18 and again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile tests/integration --server 16
@@ -56,4 +61,4 @@ bench-filtered: $(READY) ## filtered search beside raw pgvector; DATA=folder for
 
 .PHONY: clean
 clean: ## remove the environment and everything made by the tools
-	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/node/node_modules

@@ -128,11 +128,20 @@ def status(error: MilvusError, cause: Exception) -> Any:
     )
 
 
+_PLACES = ("status", "alter_status")
+
+
 def failed(response: Any, answer: Any) -> Any:
-    """A response of this class that says nothing but the status; None where the class has no room for one."""
+    """A response of this class that says nothing but the status."""
     if response is common_pb2.Status:
         return answer
-    for name in ("status", "alter_status"):
+    name = next(it for it in _PLACES if it in response.DESCRIPTOR.fields_by_name)
+    return response(**{name: answer})
+
+
+def with_status(response: Any) -> Any:
+    """The response with a status, if it was a success an empty one: clients of Node read what is not there as null."""
+    for name in _PLACES:
         if name in response.DESCRIPTOR.fields_by_name:
-            return response(**{name: answer})
-    return None
+            getattr(response, name).SetInParent()
+    return response

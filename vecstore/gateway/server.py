@@ -29,7 +29,7 @@ from ..errors import InvalidArgument, VecstoreError
 from ..store import connect
 from .call import DEFAULT_DATABASE, Call, Stores
 from .calls import CALLS
-from .errors import described, failed, status
+from .errors import described, failed, status, with_status
 from .refusals import REFUSED
 
 _SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
@@ -188,7 +188,7 @@ def _serving(method: Any, function: Callable[[Call, Any], Any], stores: Stores, 
         database = metadata.get("dbname") or getattr(request, "db_name", "") or DEFAULT_DATABASE
         call = Call(method.name, stores, database, user, metadata.get("client-request-id", ""))
         answer = _answer(function, call, request, response_class)
-        response = answer if answer is not None else response_class()
+        response = with_status(answer if answer is not None else response_class())
         _log_call(call, request, response, began)
         return response
 

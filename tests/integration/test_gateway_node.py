@@ -1,0 +1,90 @@
+"""Milvus's Node SDKs, that of the page of delete operations and the newest: each call looked at in PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from vecstore import Hnsw, Metric, Store
+from vecstore.gateway import Gateway
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+FOLDER = Path(__file__).parents[1] / "node"
+
+Step = Callable[[str], Any]
+
+
+@pytest.fixture(params=["managers.js", "client.js"])
+def step(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[Step]:
+    """Make one call of a script, and return what it was answered; an error of it is one of the test."""
+    assert (FOLDER / "node_modules").is_dir(), "`make test` installs the SDKs: npm ci in tests/node"
+    words = ["node", request.param, gateway.address]
+    with subprocess.Popen(
+        words, cwd=FOLDER, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as node:
+
+        def run(name: str) -> Any:
+            print(name, file=node.stdin, flush=True)
+            answer = json.loads(node.stdout.readline())
+            assert "error" not in answer, answer
+            assert answer.get("status", answer).get("error_code", "Success") in {"Success", 0}, answer
+            return answer
+
+        yield run
+        node.communicate(timeout=60)
+
+
+def count(store: Store, query: str) -> int:
+    with store.engine.connect() as connection:
+        found: int = connection.execute(text(query)).scalar_one()
+    return found
+
+
+INDEXES = "SELECT count(*) FROM pg_index WHERE indrelid = 'books.entities'::regclass AND NOT indisprimary"
+PARTITIONS = "SELECT count(*) FROM pg_class WHERE relname = 'entities_novel'"
+SCHEMAS = "SELECT count(*) FROM pg_namespace WHERE nspname = 'books'"
+
+
+def test_the_pages_calls_do_in_postgresql_what_they_say(step: Step, store: Store) -> None:
+    step("createCollection")
+    step("createPartition")
+    step("createIndex")
+    assert (count(store, INDEXES), count(store, PARTITIONS), count(store, SCHEMAS)) == (1, 1, 1)
+    assert store.collection("books").indexes[0].spec == Hnsw(Metric.L2, m=8)
+
+    step("dropIndex")
+    assert count(store, INDEXES) == 0
+
+    step("dropPartition")
+    assert count(store, PARTITIONS) == 0
+
+    step("dropCollection")
+    assert count(store, SCHEMAS) == 0
+
+
+def test_what_there_is_is_told(step: Step) -> None:
+    assert step("version")["version"] == "v2.6.17"
+    assert step("hasCollection")["value"] is False
+    step("createCollection")
+    step("createIndex")
+    assert step("hasCollection")["value"] is True
+    described = step("describeCollection")["schema"]["fields"]
+    assert [(field["name"], field["data_type"]) for field in described] == [
+        ("id", "Int64"),
+        ("embedding", "FloatVector"),
+    ]
+    assert [it["name"] for it in step("showCollections")["data"]] == ["books"]
+    assert step("showPartitions")["partition_names"] == ["_default"]
+    assert step("statistics")["data"]["row_count"] in {"0", 0}
+    (index,) = step("describeIndex")["index_descriptions"]
+    assert (index["index_name"], index["state"]) == ("embedding", "Finished")
+    step("load")
+    step("release")

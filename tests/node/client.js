@@ -1,0 +1,50 @@
+// The same as managers.js by the newest SDK: node client.js ADDRESS.
+const { MilvusClient, DataType } = require("milvus-of-today");
+
+const { answerSteps } = require("./steps");
+
+const [address] = process.argv.slice(2);
+const client = new MilvusClient({ address });
+
+const collection_name = "books";
+const partition_name = "novel";
+
+const steps = {
+  createCollection: () =>
+    client.createCollection({
+      collection_name,
+      fields: [
+        { name: "id", data_type: DataType.Int64, is_primary_key: true },
+        { name: "embedding", data_type: DataType.FloatVector, dim: 2 },
+      ],
+    }),
+  hasCollection: () => client.hasCollection({ collection_name }),
+  describeCollection: () => client.describeCollection({ collection_name }),
+  showCollections: () => client.showCollections(),
+  statistics: () => client.getCollectionStatistics({ collection_name }),
+  createPartition: () => client.createPartition({ collection_name, partition_name }),
+  showPartitions: () => client.showPartitions({ collection_name }),
+  createIndex: () =>
+    client.createIndex({
+      collection_name,
+      field_name: "embedding",
+      index_type: "HNSW",
+      metric_type: "L2",
+      params: { M: 8, efConstruction: 64 },
+    }),
+  describeIndex: () => client.describeIndex({ collection_name }),
+  load: () => client.loadCollectionSync({ collection_name }),
+  release: () => client.releaseCollection({ collection_name }),
+  insert: () => client.insert({ collection_name, data: [1, 2, 3].map((id) => ({ id, embedding: [id, 0] })) }),
+  flush: () => client.flushSync({ collection_names: [collection_name] }),
+  search: () => client.search({ collection_name, data: [3, 0], limit: 2, output_fields: ["id"] }),
+  deleteEntities: () => client.deleteEntities({ collection_name, filter: "id in [1,2]" }),
+  version: () => client.getVersion(),
+  listDatabases: () => client.listDatabases(),
+
+  dropIndex: () => client.dropIndex({ collection_name, field_name: "embedding" }),
+  dropPartition: () => client.dropPartition({ collection_name, partition_name }),
+  dropCollection: () => client.dropCollection({ collection_name }),
+};
+
+client.connectPromise.then(() => answerSteps(steps)).finally(() => client.closeConnection());
