@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import aliases, cluster, collections, connecting, databases, fields, indexes, loading, partitions, upkeep
+from . import (
+    aliases,
+    cluster,
+    collections,
+    connecting,
+    databases,
+    fields,
+    indexes,
+    loading,
+    partitions,
+    querying,
+    searching,
+    upkeep,
+    writing,
+)
 from .call import Call
 
 Function = Callable[[Call, Any], Any]
@@ -23,7 +37,10 @@ CALLS: Mapping[str, Function] = {
         indexes,
         loading,
         partitions,
+        querying,
+        searching,
         upkeep,
+        writing,
     )
     for name, function in module.CALLS.items()
 }

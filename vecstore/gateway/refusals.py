@@ -46,7 +46,6 @@ _WHY: Mapping[str, str] = {
         ListRefreshExternalCollectionJobs
     """,
     "Milvus itself has taken it away": "CalcDistance Dummy",
-    "entities are not served yet": "Delete HybridSearch Insert Query Search Upsert",
 }
 
 
