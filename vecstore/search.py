@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     FromClause,
+    Integer,
     Select,
     Table,
     and_,
@@ -247,12 +248,15 @@ class Request:
         """The groups in the order of their nearest entity, and of each the nearest entities."""
         nearest_first = (found.c[_DISTANCE], found.c[_ID], found.c[_PLACE])
         over_group = partial(over, partition_by=found.c[_GROUP], order_by=nearest_first)
-        rank = over_group(func.row_number()).label("vecstore.rank")
-        heads = [
-            over_group(func.first_value(column)).label(f"vecstore.head{n}") for n, column in enumerate(nearest_first)
-        ]
+        rank = over_group(func.pg_catalog.row_number()).label("vecstore.rank")
+        first = func.pg_catalog.first_value
+        heads = [over_group(first(column)).label(f"vecstore.head{n}") for n, column in enumerate(nearest_first)]
         ranked = select(*found.c, rank, *heads).subquery("ranked")
-        number = func.dense_rank().over(order_by=[ranked.c[head.name] for head in heads]).label(_GROUP)
+        number = (
+            func.pg_catalog.dense_rank(type_=Integer())
+            .over(order_by=[ranked.c[head.name] for head in heads])
+            .label(_GROUP)
+        )
         columns = [number if column.key == _GROUP else ranked.c[column.key] for column in found.c]
         numbered = select(*columns).where(ranked.c["vecstore.rank"] <= _number(grouping.size)).subquery("numbered")
         on_page = numbered.c[_GROUP].between(_number(self.offset + 1), _number(self.offset + self.limit))

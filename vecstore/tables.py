@@ -32,7 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL, REGCLASS
 from sqlalchemy.types import TypeEngine
 
 from .description import CollectionDescription
@@ -205,9 +205,9 @@ def _checks(field: Field) -> list[CheckConstraint]:
     if field.data_type is DataType.INT8:
         condition: ColumnElement[bool] = column.between(-128, 127)
     elif field.data_type is DataType.VARCHAR:
-        condition = func.octet_length(column) <= field.max_length
+        condition = func.pg_catalog.octet_length(column) <= field.max_length
     elif field.data_type is DataType.ARRAY:
-        condition = func.cardinality(column) <= field.max_capacity
+        condition = func.pg_catalog.cardinality(column) <= field.max_capacity
     else:
         return []
     return [CheckConstraint(condition, name=fitted(f"{field.name}_size"))]
@@ -215,7 +215,9 @@ def _checks(field: Field) -> list[CheckConstraint]:
 
 def _default(field: Field, sequence: Sequence | None, extension_schema: str) -> ColumnElement[Any] | None:
     if sequence is not None:
-        drawn: ColumnElement[Any] = sequence.next_value()
+        # Not next_value(), which names neither the schema nor the type: nextval(text) of others would be preferred.
+        name = ".".join(map(_quote, (sequence.schema or "", sequence.name)))
+        drawn: ColumnElement[Any] = func.pg_catalog.nextval(cast(literal(name), REGCLASS), type_=BigInteger())
         return drawn if field.data_type is DataType.INT64 else cast(drawn, Text)
     if field.default_value is None:
         return None
@@ -261,7 +263,7 @@ def _entities(
         columns.extend(_checks(field))
     if dynamic:
         column = Column(DYNAMIC_COLUMN, JSONB(), nullable=False, server_default=text("'{}'::jsonb"))
-        is_object = func.jsonb_typeof(Column(DYNAMIC_COLUMN)) == literal("object")
+        is_object = func.pg_catalog.jsonb_typeof(Column(DYNAMIC_COLUMN)) == literal("object")
         columns += [column, CheckConstraint(is_object, name=f"{DYNAMIC_COLUMN}_object")]
     primary_key = next(field.name for field in fields if field.primary_key)
     partition_key = next((field.name for field in fields if field.partition_key), None)

@@ -3,9 +3,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
 from samples import BOOK_FIELDS, book
-from vecstore import Collection, DataType, Field, FilterError, Gin, Hnsw, InvalidArgument, InvalidSchema, Store
+from vecstore import (
+    Collection,
+    DataType,
+    Field,
+    FilterError,
+    Gin,
+    Hnsw,
+    InvalidArgument,
+    InvalidData,
+    InvalidSchema,
+    Store,
+)
 
 Fill = Callable[..., None]
 
@@ -110,3 +122,62 @@ def test_no_search_path_changes_what_a_text_search_finds(store: Store) -> None:
         connection.exec_driver_sql("CREATE TEXT SEARCH CONFIGURATION evil.english (COPY = simple)")
         connection.exec_driver_sql("SET LOCAL search_path = evil, pg_catalog")
         assert store.bind(connection).collection("books").count("text_match(synopsis, 'horse')") == 1
+
+
+# A trap for each function and operator of PostgreSQL that takes values of any type: one of the very type is preferred
+# to it, from whatever schema of the search path. intarray makes such operators; so may anybody who may CREATE there.
+TRAPS = """
+    CREATE FUNCTION trap(int, int[], int[] DEFAULT NULL) RETURNS bool LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'trapped by %', current_query(); END$$;
+    CREATE FUNCTION trap(int[], int[]) RETURNS bool LANGUAGE sql AS 'SELECT trap(1, $1, $2)';
+    CREATE OPERATOR @> (FUNCTION = trap, LEFTARG = int[], RIGHTARG = int[]);
+    CREATE OPERATOR && (FUNCTION = trap, LEFTARG = int[], RIGHTARG = int[]);
+    CREATE OPERATOR = (FUNCTION = trap, LEFTARG = int[], RIGHTARG = int[]);
+    CREATE OPERATOR <> (FUNCTION = trap, LEFTARG = int[], RIGHTARG = int[]);
+    CREATE FUNCTION nextval(text) RETURNS bigint LANGUAGE sql AS 'SELECT trap(1, NULL)::int';
+    CREATE FUNCTION cardinality(int[]) RETURNS int LANGUAGE sql AS 'SELECT trap(1, $1)::int';
+    CREATE FUNCTION sprung(int, float8) RETURNS int LANGUAGE sql AS 'SELECT trap(1, NULL)::int';
+    CREATE FUNCTION sprung(int, bigint) RETURNS int LANGUAGE sql AS 'SELECT trap(1, NULL)::int';
+    CREATE FUNCTION sprung(int, oid) RETURNS int LANGUAGE sql AS 'SELECT trap(1, NULL)::int';
+    CREATE AGGREGATE first_value(float8) (SFUNC = sprung, STYPE = int, INITCOND = 0);
+    CREATE AGGREGATE first_value(bigint) (SFUNC = sprung, STYPE = int, INITCOND = 0);
+    CREATE AGGREGATE count(bigint) (SFUNC = sprung, STYPE = int, INITCOND = 0);
+    CREATE AGGREGATE count(oid) (SFUNC = sprung, STYPE = int, INITCOND = 0);
+"""
+
+
+def test_what_others_define_in_the_search_path_is_not_called(store: Store) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(TRAPS.replace("%", "%%"))
+    fields = (*BOOK_FIELDS, Field("tags", DataType.ARRAY, element_type=DataType.INT32, max_capacity=2))
+    books = store.create_collection("books", fields)
+    books.insert([book(key, tags=[key % 3]) for key in range(9)])
+    books.create_index("tags", Gin())
+    books.create_index("embedding", Hnsw())
+    for condition, matching in {
+        "array_contains(tags, 1)": 3,
+        "array_contains_all(tags, [1])": 3,
+        "array_contains_any(tags, [1, 2])": 6,
+        "not array_contains(tags, 1)": 6,
+        "array_length(tags) == 1": 9,
+        "tags == [1]": 3,
+        "tags != [1]": 6,
+        "not (tags == [1])": 6,
+    }.items():
+        assert books.count(condition) == matching, condition
+    [hits] = books.search([1, 2, 3, 4], limit=2, group_by="year", group_size=1)
+    assert len(hits) == 2
+    assert books.query(aggregates="count(id)") == [{"count(id)": 9}]
+    key = Field("id", DataType.INT64, primary_key=True, auto_id=True)
+    drawn = store.create_collection("drawn", [key, BOOK_FIELDS[1]])
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO drawn.entities (title, _partition) VALUES ('by hand', '_default')")
+    assert drawn.count() == 1
+    books.delete("id < 8")
+    books.compact(force=True)
+    assert store.doctor() == ()
+    books.add_field(Field("more", DataType.ARRAY, element_type=DataType.INT32, max_capacity=2, nullable=True))
+    with pytest.raises(InvalidData):
+        books.insert([book(20, tags=[1, 2, 3])])
+    with store.engine.begin() as connection, pytest.raises(ProgrammingError, match="trapped"):
+        connection.exec_driver_sql("SELECT count(*) FROM books.entities WHERE tags @> ARRAY[1]")

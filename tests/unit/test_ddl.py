@@ -35,7 +35,7 @@ def test_a_table_has_a_column_a_field_and_checks_for_what_types_do_not_say() -> 
     text = sql(CreateTable(tables.entities("Books", SCHEMA, extension_schema="my ext")))
     assert text == (
         'CREATE TABLE "Books".entities ( '
-        "id BIGINT DEFAULT nextval('\"Books\".entities_id_seq') NOT NULL, "
+        "id BIGINT DEFAULT pg_catalog.nextval(CAST('\"Books\".entities_id_seq' AS REGCLASS)) NOT NULL, "
         "title TEXT DEFAULT 'it''s 100 %% \\' NOT NULL, "
         "small SMALLINT NOT NULL, "
         "tags SMALLINT[] NOT NULL, "
@@ -45,10 +45,10 @@ def test_a_table_has_a_column_a_field_and_checks_for_what_types_do_not_say() -> 
         "_meta JSONB DEFAULT '{}'::jsonb NOT NULL, "
         "_partition TEXT NOT NULL, "
         "PRIMARY KEY (id, _partition), "
-        "CONSTRAINT title_size CHECK (octet_length(title) <= 5), "
+        "CONSTRAINT title_size CHECK (pg_catalog.octet_length(title) <= 5), "
         "CONSTRAINT small_size CHECK (small BETWEEN -128 AND 127), "
-        "CONSTRAINT tags_size CHECK (cardinality(tags) <= 3), "
-        "CONSTRAINT _meta_object CHECK (jsonb_typeof(_meta) = 'object') "
+        "CONSTRAINT tags_size CHECK (pg_catalog.cardinality(tags) <= 3), "
+        "CONSTRAINT _meta_object CHECK (pg_catalog.jsonb_typeof(_meta) = 'object') "
         ") PARTITION BY LIST (_partition)"
     )
 

@@ -170,7 +170,7 @@ class Compiler:
         if not all(values.fits(value, element) for value in right.value):
             return _known(column, operator == "!=")
         array = values.element_array(right.value, element)
-        return column == array if operator == "==" else column != array
+        return _of_arrays("=" if operator == "==" else "<>", column, array)
 
     def _check_elements(self, array: FieldOf | ElementOf, listing: Value) -> None:
         for value in listing.value:
@@ -325,9 +325,7 @@ class Compiler:
         fitting = [value for value in sought.value if values.fits(value, element)]
         if len(fitting) < len(sought.value) and (name != "contains_any" or not fitting):
             return _known(column, answer=False)
-        operator = "&&" if name == "contains_any" else "@>"
-        array = values.element_array(fitting, element)
-        return column.op(operator, return_type=Boolean(), is_comparison=True)(array)
+        return _of_arrays("&&" if name == "contains_any" else "@>", column, values.element_array(fitting, element))
 
     def _match(self, node: Call, name: str) -> ColumnElement[bool]:
         target = (
@@ -372,6 +370,16 @@ def _folded(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 def _known(column: SQL, answer: bool) -> ColumnElement[bool]:  # noqa: FBT001 - it is the value
     """The same answer for every row that has a value, unknown for the others."""
     return case((column.is_not(None), true() if answer else false()))
+
+
+def _of_arrays(operator: str, column: SQL, array: SQL) -> ColumnElement[bool]:
+    """With the operator's schema: those of arrays take any array, so one of the very type, such as intarray has, is
+    preferred to them wherever it stands in the search path.
+    """
+    condition: ColumnElement[bool] = column.op(
+        f"OPERATOR(pg_catalog.{operator})", return_type=Boolean(), is_comparison=True
+    )(array)
+    return condition
 
 
 def _check_cast(value: Value, kind: Kind) -> None:

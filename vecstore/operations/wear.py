@@ -150,8 +150,8 @@ def _measured(source: Table, field: Field, part: Subquery) -> Select[Any]:
         select(
             part.c.name,
             part.c.bytes,
-            func.count(row.c.leaf).label("rows"),
-            func.count(row.c.leaf).filter(row.c.age >= part.c.age).label("older"),
+            func.pg_catalog.count(row.c.leaf).label("rows"),
+            func.pg_catalog.count(row.c.leaf).filter(row.c.age >= part.c.age).label("older"),
             func.pg_catalog.avg(func.pg_catalog.pg_column_size(row.c.vector), type_=Float()).label("width"),
         )
         .select_from(part.outerjoin(row, part.c.leaf == row.c.leaf))
