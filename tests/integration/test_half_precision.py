@@ -151,3 +151,16 @@ def test_an_index_that_halves_by_hand_is_known_from_its_expression(store: Store)
     }
     with pytest.raises(InvalidData, match="float16"):
         small.insert([{"id": 1, "v": [1e6, 0, 0]}])
+
+
+@pytest.mark.parametrize(("metric", "query"), [(Metric.L2, vector(66_000.0)), (Metric.COSINE, vector(1e-9))])
+def test_a_query_that_half_precision_does_not_hold_is_compared_exactly_or_refused(
+    wide: Collection, metric: Metric, query: list[float]
+) -> None:
+    fill(wide)
+    wide.create_index("v", Hnsw(metric))
+    (hits,) = wide.search(query, limit=ROWS)
+    assert (len(hits), hits.path) == (ROWS, "exact")
+    with pytest.raises(InvalidData, match=r"'v': its index is in half precision.*exact=False forbids") as caught:
+        wide.search(query, exact=False)
+    assert caught.value.field == "v"

@@ -15,7 +15,7 @@ from ..asking import Asked
 from ..conditions import Selection, has_key
 from ..database import Database
 from ..description import IndexDescription
-from ..errors import IndexNotFound, InvalidArgument
+from ..errors import IndexNotFound, InvalidArgument, InvalidData
 from ..execution import (
     BIT_OID,
     Compiled,
@@ -109,7 +109,15 @@ def answers(
     program = _program(collection, asked, after)
     request = program.request
     given = as_query(request.field, request.metric, vectors_of(collection, request, query, asked))
-    attempts = program.attempts if _holds(program.index, request.metric, given) else [Exact()]
+    attempts = program.attempts
+    if not _holds(program.index, request.metric, given):
+        if asked.exact is False:
+            raise InvalidData(
+                f"field {request.field.name!r}: its index is in half precision, which does not hold the query vector, "
+                "and exact=False forbids a search without it: scale the vector, or leave exact out",
+                field=request.field.name,
+            )
+        attempts = [Exact()]
     wires = _wired(collection, request.field, given)
     found: dict[int, Answer] = {}
     for attempt in attempts:
