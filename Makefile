@@ -55,6 +55,18 @@ format: $(READY) ## let ruff write the code's form
 bench: $(READY) ## vecstore beside hand-written psycopg; DATA=folder, ONLY=search,ingest, OUT=folder for JSON and charts
 	@$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT))
 
+PEERS := vecs langchain-postgres chromadb lancedb milvus-lite qdrant-client
+PEER_milvus-lite := pymilvus
+
+.venv-peers/%/.ready:
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --upgrade $* $(PEER_$*) numpy
+	@touch $@
+
+.PHONY: bench-peers
+bench-peers: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## vecstore beside other libraries; DATA=folder, OUT=folder
+	@$(BIN)/python -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
+
 .PHONY: bench-filtered
 bench-filtered: $(READY) ## filtered search beside raw pgvector; DATA=folder for other data than the bundled
 	@$(BIN)/python -m benchmarks.filtered $(DATA)

@@ -9,5 +9,6 @@ parallel, ingest,
 entities, building,
 importing, memory,
 growth
+peers/                 other libraries at the same work, `python -m benchmarks.peers`
 filtered               a benchmark of its own, `python -m benchmarks.filtered`, with report and targets
 """

@@ -63,7 +63,7 @@ class Bench:
         """All rows in one partition, with an HNSW index."""
         collection = self.loaded("packages", self.all_rows)
         collection.create_index("embedding", HNSW)
-        ours.settle(self.store)
+        self.settle(collection)
         return collection
 
     @cached_property
@@ -76,7 +76,7 @@ class Bench:
                 collection.create_partition(name)
             collection.insert(self.data.columns(self.all_rows[number::PARTITIONS]), partition_name=name)
         collection.create_index("embedding", HNSW)
-        ours.settle(self.store)
+        self.settle(collection)
         return collection
 
     @property
@@ -88,8 +88,12 @@ class Bench:
         collection = self.store.create_collection(name, fields(self.data.dim))
         if len(rows):
             collection.insert(self.data.columns(rows))
-        ours.settle(self.store)
+        self.settle(collection)
         return collection
+
+    def settle(self, collection: Collection) -> None:
+        """What autovacuum would do."""
+        self.by_hand.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(collection.name, "entities")))
 
     @contextmanager
     def temporary(self, name: str, rows: NDArray[np.int64]) -> Iterator[Collection]:

@@ -9,15 +9,40 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from .results import Curve, Report, Target
+from .peers.report import PeerReport
+from .results import OURS, Curve, Report, Target
 
 _MET, _MISSED, _BOUND = "#4c8c5a", "#c0504d", "#333333"
+_OWN, _OTHERS = "#3b6ea8", "#b8b8b8"
+_PEERS = {
+    "load_s": "load, s",
+    "search_p50_ms": "search, p50 ms",
+    "filtered_p50_ms": "filtered, p50 ms",
+    "memory_mb": "peak memory, MB",
+}
 _DECADES = 8  # from where on an axis is logarithmic: the largest in the smallest
 
 
 def drawn(reports: Sequence[Report], folder: Path) -> list[Path]:
     """Write the charts there are data for; return their files."""
-    return [path for path, figure in _figures(reports, folder) if _saved(figure, path)]
+    return [_saved(figure, path) for path, figure in _figures(reports, folder)]
+
+
+def drawn_peers(report: PeerReport, path: Path) -> Path:
+    """A bar for each peer in each of four questions."""
+    figure = Figure(figsize=(10, 0.3 * len(report.peers) + 1))
+    names = list(report.peers)[::-1]
+    for axes, (key, title) in zip(figure.subplots(1, len(_PEERS), sharey=True), _PEERS.items(), strict=True):
+        found = [report.peers[name][key] or 0 for name in names]
+        axes.barh(names, found, color=[_OWN if name == OURS else _OTHERS for name in names], height=0.6)
+        for place, number in enumerate(found):
+            axes.annotate(f" {number:,.3g}", (number, place), va="center", fontsize=7)
+        axes.set_title(title, fontsize=8)
+        axes.set_xlim(0, max(found) * 1.3 or 1)
+        axes.tick_params(labelsize=8)
+        axes.set_xticks([])
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+    return _saved(figure, path)
 
 
 def curve_file(curve: Curve) -> str:
@@ -34,11 +59,11 @@ def _figures(reports: Sequence[Report], folder: Path) -> Iterator[tuple[Path, Fi
             yield folder / curve_file(curve), _curve(curve)
 
 
-def _saved(figure: Figure, path: Path) -> bool:
+def _saved(figure: Figure, path: Path) -> Path:
     # The same figures give the same file: nothing random, no date, letters that stay letters.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
         figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
-    return True
+    return path
 
 
 def _ratios(targets: Sequence[Target]) -> Figure:

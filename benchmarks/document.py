@@ -14,7 +14,8 @@ from pathlib import Path
 
 from . import charts
 from .__main__ import CASES
-from .results import Curve, Report, Result, noted
+from .peers.report import PeerReport
+from .results import Curve, Report, Result, listed, markdown
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -30,27 +31,28 @@ def read(folder: Path) -> dict[str, Report]:
     return {name: Report.from_json(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
 
 
-def written(text: str, reports: Reports) -> str:
+def read_peers(folder: Path) -> PeerReport | None:
+    file = folder / "peers.json"
+    return PeerReport.from_json(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def written(text: str, reports: Reports, peers: PeerReport | None = None) -> str:
     """The text with all tables in it as the reports have them."""
+    parts = {name: _report(report) for name, report in reports.items()}
+    parts["targets"] = _targets(reports)
+    parts["peers"] = [] if peers is None else [*peers.table(), "", f"Measured on {listed(peers.setting)}."]
 
     def filled(part: re.Match[str]) -> str:
-        name = part["name"]
-        lines = _targets(reports) if name == "targets" else _report(reports[name]) if name in reports else ()
+        lines = parts.get(part["name"])
         return part[1] + ("\n".join(lines) + "\n" if lines else _NOT_MEASURED) + part[3]
 
     return _PART.sub(filled, text)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Of Markdown; all columns but the first are numbers."""
-    rule = ["---", *["--:"] * (len(header) - 1)]
-    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
-
-
 def _targets(reports: Reports) -> list[str]:
     targets = [target for report in reports.values() for result in report.results for target in result.targets]
     rows = [(target.promise, target.asked, target.measured, "yes" if target.met else "**no**") for target in targets]
-    return _table(("", "asked", "reached", "met"), rows) if rows else []
+    return markdown(("", "asked", "reached", "met"), rows) if rows else []
 
 
 def _report(report: Report) -> list[str]:
@@ -58,11 +60,11 @@ def _report(report: Report) -> list[str]:
     compared = [result for result in report.results if result.sides]
     if compared:
         header = ("", "ratio", "p50 ms", "p99 ms", "client CPU ms", "server CPU ms")
-        lines += [*_table(header, [_row(result) for result in compared]), ""]
+        lines += [*markdown(header, [_row(result) for result in compared]), ""]
         lines += ["Each cell is vecstore / by hand.", ""]
     lines += [line for result in report.results for line in _notes(result)]
     lines += [line for curve in report.curves for line in _curve(curve)]
-    lines.append(f"Measured on {_listed(report.setting)}.")
+    lines.append(f"Measured on {listed(report.setting)}.")
     return lines
 
 
@@ -81,12 +83,8 @@ def _shown(milliseconds: float) -> str:
 
 def _notes(result: Result) -> Iterator[str]:
     if result.notes:
-        yield f"{result.case}: {', '.join(f'{_words(name)} {noted(value)}' for name, value in result.notes.items())}"
+        yield f"{result.case}: {listed(result.notes)}"
         yield ""
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _curve(curve: Curve) -> Iterator[str]:
@@ -96,21 +94,19 @@ def _curve(curve: Curve) -> Iterator[str]:
     ]
     yield f"![{curve.case}](performance/{charts.curve_file(curve)})"
     yield ""
-    yield from _table(header, rows)
+    yield from markdown(header, rows)
     yield ""
-
-
-def _listed(setting: Mapping[str, object]) -> str:
-    return ", ".join(f"{_words(name)} {value}" for name, value in setting.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.document", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=DOCUMENT.with_suffix(""), metavar="FOLDER")
     folder = parser.parse_args(arguments).folder
-    reports = read(folder)
-    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), reports), encoding="utf-8")
+    reports, peers = read(folder), read_peers(folder)
+    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), reports, peers), encoding="utf-8")
     charts.drawn(list(reports.values()), DOCUMENT.with_suffix(""))
+    if peers is not None:
+        charts.drawn_peers(peers, DOCUMENT.with_suffix("") / "peers.svg")
     return 0
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from vecstore import Collection, DataType, Field
 
-from . import ours
 from .bench import HNSW, Bench, fields
 from .data import clustered
 from .measuring import K
@@ -51,7 +50,7 @@ def by_rows(bench: Bench, sizes: Sequence[int]) -> Curve:
         grown = replace(bench, data=data, queries=data.queries[: len(bench.queries)])
         with grown.temporary("grown", grown.all_rows) as collection:
             collection.create_index("embedding", HNSW)
-            ours.settle(bench.store)
+            grown.settle(collection)
             _measure(grown, _sides(grown, collection), lines)
         grown.by_hand.close()
     return Curve("Search by rows", f"rows of {bench.data.dim} dimensions", _MS, sizes, dict(lines))
@@ -67,7 +66,7 @@ def by_collections(bench: Bench, counts: Sequence[int]) -> Curve:
             made.append(_filled(bench, f"one_of_many_{number}"))
             asked = statement(bench.by_hand, bench.leaf(made[-1]), exact=True)
             searches.append(_by_hand(bench, asked))
-        ours.settle(bench.store)
+            bench.settle(made[-1])
         _measure(bench, _sides(bench, made[0]), lines)
         each = {
             OURS: Side(lambda number: _ours(bench, made[number % len(made)], number)),
@@ -89,7 +88,7 @@ def by_partitions(bench: Bench, counts: Sequence[int]) -> Curve:
             for number in range(made, count):
                 collection.create_partition(f"part_{number}")
             made = count
-            ours.settle(bench.store)
+            bench.settle(collection)
             _measure(bench, _sides(bench, collection, partition_names=["_default"]), lines)
     return Curve("Search of one partition by partitions", "partitions", _MS, counts, dict(lines))
 
@@ -108,7 +107,7 @@ def by_fields(bench: Bench, counts: Sequence[int]) -> Curve:
         collection = bench.store.create_collection("wide", schema)
         numbers = dict.fromkeys(names, data.draws)
         collection.insert({"id": bench.all_rows, **numbers, "embedding": data.vectors})
-        ours.settle(bench.store)
+        bench.settle(collection)
         _measure(bench, _sides(bench, collection), lines)
         _measure(bench, _sides(bench, collection, output_fields=names), lines, ", all fields")
         collection.drop()

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from .results import Curve, Report, Result, Target, noted
+from .results import Curve, Report, Result, Target, listed
 
 _WIDTH = 150
 
@@ -30,7 +30,7 @@ def print_result(result: Result) -> None:
             table.add_row(f"  {name}", f"{found.calls:,}", *(f"{number:,.3f}" for number in numbers))
         console.print(table, highlight=False)
     if result.notes:
-        console.print("  " + ", ".join(f"{name} {noted(value)}" for name, value in result.notes.items()))
+        console.print("  " + listed(result.notes))
 
 
 def print_curve(curve: Curve) -> None:
@@ -54,4 +54,4 @@ def print_targets(targets: Sequence[Target]) -> None:
 
 
 def print_setting(report: Report) -> None:
-    _console().print(", ".join(f"{name} {value}" for name, value in report.setting.items()) + "\n", highlight=False)
+    _console().print(listed(report.setting) + "\n", highlight=False)

@@ -89,6 +89,16 @@ def compared(
     return Result(case, sides, (*promised, *targets), found, notes)
 
 
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; all columns but the first are numbers."""
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (header, rule, *rows)]
+
+
+def listed(setting: Mapping[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {noted(value)}" for name, value in setting.items())
+
+
 def noted(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

@@ -77,7 +77,7 @@ class Processes:
     def __init__(self, url: URL) -> None:
         plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._connection = psycopg.connect(plain, autocommit=True, application_name="benchmark")
-        self._postmaster = int(_stat(self._connection.info.backend_pid)[1])
+        self.postmaster = int(_stat(self._connection.info.backend_pid)[1])
 
     def close(self) -> None:
         self._connection.close()
@@ -86,7 +86,7 @@ class Processes:
         """Seconds, of its sessions and of all processes that have ended, among them the workers of its index builds."""
         statement = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND backend_type = 'client backend'"
         own = [_stat(pid) for (pid,) in self._connection.execute(statement, [application])]
-        ended = sum(map(int, _stat(self._postmaster)[13:15]))
+        ended = sum(map(int, _stat(self.postmaster)[13:15]))
         return (sum(int(stat[11]) + int(stat[12]) for stat in own) + ended) / _TICKS
 
 
@@ -124,7 +124,6 @@ def race(
 @contextmanager
 def _garbage_set_aside() -> Iterator[None]:
     """Or the collector would go through the data that are measured on, in the middle of some call."""
-    gc.collect()
     gc.freeze()
     try:
         yield

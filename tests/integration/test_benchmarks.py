@@ -11,6 +11,8 @@ import pytest
 from benchmarks import __main__ as harness
 from benchmarks import charts, data, document, filtered, growth
 from benchmarks.measuring import Answer, Figures, Tally, Truth
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers.report import COLUMNS
 from benchmarks.results import Target
 from benchmarks.targets import Row, targets
 
@@ -57,7 +59,29 @@ def test_a_run_of_the_harness_measures_its_cases_and_what_it_writes_makes_a_docu
 
 def test_the_page_of_figures_is_what_its_figures_make_of_it() -> None:
     page = document.DOCUMENT.read_text(encoding="utf-8")
-    assert document.written(page, document.read(document.DOCUMENT.with_suffix(""))) == page
+    folder = document.DOCUMENT.with_suffix("")
+    assert document.written(page, document.read(folder), document.read_peers(folder)) == page
+
+
+def test_a_peer_does_all_of_its_work_and_leaves_a_line_in_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = data.clustered(200, 8)
+    np.save(tmp_path / "vectors.npy", made.vectors)
+    np.save(tmp_path / "queries.npy", made.queries[:4])
+    words = {"installed_size": 1, "priority": "", "architecture": "", "version": ""}
+    rows = [{"name": "", "section": str(section), **words} for section in made.sections]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert peers.main(["vecstore", "--data", str(tmp_path), "--out", str(tmp_path)]) == 0
+    report = document.read_peers(tmp_path)
+    assert report is not None
+    found = report.peers["vecstore"]
+    assert all(found[key] is not None for key, _, _ in COLUMNS)
+    assert (found["filtered_short"], found["found_after_delete"]) == (0, 0)
+    assert found["search_recall"] >= 0.95 <= found["filtered_recall"]
+    assert report.table()[-1] in capsys.readouterr().out
+    assert report.table()[-1] in document.written("<!-- measured: peers -->\n<!-- end -->\n", {}, report)
+    assert (tmp_path / "peers.svg").exists()
 
 
 def test_a_target_is_a_ceiling_or_a_floor() -> None:
