@@ -227,7 +227,10 @@ def test_settings_of_the_callers_transaction_stay_its_own(store: Store, items: C
         ("'items', '[1,2,3,4,5,6,7,8]', field => 'year'", "42703", "no vector field 'year'"),
         ("'items', '[1,2,3,4,5,6,7,8]', partitions => ARRAY['nope']", "42704", "no partition 'nope'"),
         ("'items', '[1,2,3,4,5,6,7,8]', filter => '[1]'", "22023", "JSON object"),
-        ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"year\": \"x\"}'", "42804", "compared with a JSON number"),
+        ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"year\": \"x\"}'", "42804", "JSON number, got a JSON string"),
+        ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"year\": [1, true]}'", "42804", "JSON number, got a JSON boolean"),
+        ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"year\": 1.5}'", "22023", "'year' is integer.*not hold 1.5"),
+        ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"year\": [1, 1e30]}'", "22023", "'year' is integer.*not hold"),
         ("'items', '[1,2,3,4,5,6,7,8]', filter => '{\"vector\": 1}'", "42703", "no field 'vector' to compare"),
         ("'nope', '[1]'", "42P01", "no collection 'nope'"),
     ],
@@ -239,6 +242,14 @@ def test_what_cannot_be_searched_says_so(
         run(store, "SELECT * FROM vecstore.search({arguments})".replace("{arguments}", arguments))
     assert caught.value.orig.sqlstate == sqlstate  # type: ignore[attr-defined]
     assert items.count() == 600
+
+
+def test_a_role_without_rights_is_told_that_it_has_none(store: Store, items: Collection) -> None:
+    with store.engine.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL ROLE pg_monitor")
+        with pytest.raises(Exception, match="permission denied for collection 'items'") as caught:
+            connection.exec_driver_sql("SELECT * FROM vecstore.search('items', '[1,2,3,4,5,6,7,8]')")
+    assert caught.value.orig.sqlstate == "42501"  # type: ignore[attr-defined]
 
 
 def test_half_precision_candidates_are_compared_in_full(store: Store) -> None:

@@ -8,6 +8,8 @@ DECLARE
     value jsonb;
     field record;
     wanted text;
+    listed jsonb;
+    odd text;
     conditions text[] := '{}';
     dynamic boolean := EXISTS (SELECT FROM pg_catalog.pg_attribute a
                                WHERE a.attrelid = entities AND a.attname = '_meta' AND NOT a.attisdropped);
@@ -35,14 +37,24 @@ BEGIN
                 MESSAGE = format('filter: collection %L has no field %L to compare', collection, key),
                 HINT = format('SELECT name, data_type FROM vecstore.fields WHERE collection = %L lists the fields.',
                               collection);
-        ELSIF wanted <> 'any' AND EXISTS (
-            SELECT FROM jsonb_array_elements(CASE jsonb_typeof(value) WHEN 'array' THEN value
-                                             ELSE jsonb_build_array(value) END) AS e (one)
-            WHERE jsonb_typeof(one) NOT IN (wanted, 'null'))
-        THEN
+        END IF;
+        listed := CASE jsonb_typeof(value) WHEN 'array' THEN value ELSE jsonb_build_array(value) END;
+        SELECT min(jsonb_typeof(one)) INTO odd
+        FROM jsonb_array_elements(listed) AS e (one) WHERE jsonb_typeof(one) NOT IN (wanted, 'null');
+        IF wanted <> 'any' AND odd IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'datatype_mismatch',
-                MESSAGE = format('filter: field %L is %s and is compared with a JSON %s',
-                                 key, field.data_type, wanted);
+                MESSAGE = format('filter: field %L is %s and is compared with a JSON %s, got a JSON %s',
+                                 key, field.data_type, wanted, odd);
+        ELSIF field.data_type <> 'JSON' AND value <> 'null' THEN
+            BEGIN
+                EXECUTE format('SELECT ARRAY(SELECT e FROM jsonb_array_elements_text($1) e)::%s%s',
+                               field.column_type, CASE field.data_type WHEN 'ARRAY' THEN '' ELSE '[]' END)
+                USING listed;
+            EXCEPTION WHEN data_exception THEN
+                RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                    MESSAGE = format('filter: field %L is %s, which does not hold %s', key, field.column_type, value),
+                    DETAIL = SQLERRM;
+            END;
         END IF;
         conditions := conditions || CASE
             WHEN jsonb_typeof(value) = 'null' THEN format('t.%I IS NULL', key)
@@ -81,7 +93,8 @@ BEGIN
                 ELSE format('Expected ''[0.1,0.2,...]'' of %s numbers.', dim) END;
     ELSIF to_itself = 'NaN' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('query: a vector of length zero has no direction, which COSINE of field %L compares', field);
+            MESSAGE = format('query: a vector of length zero, or of one that single precision does not hold, has no '
+                             'direction, which COSINE of field %L compares', field);
     END IF;
 END
 $$;
@@ -181,9 +194,13 @@ BEGIN
     SELECT f.name, f.data_type, f.column_type, f.dim, f.nullable INTO vector
     FROM vecstore.fields f
     WHERE f.collection = target.name AND f.name = coalesce(field, names[1]) AND f.name = ANY (names);
-    IF NOT found THEN
+    IF NOT found AND NOT has_schema_privilege(target.name, 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('permission denied for collection %L', target.name),
+            HINT = 'Its owner grants it: store.grant(role, on=...), or GRANT USAGE ON SCHEMA and SELECT ON its entities.';
+    ELSIF NOT found THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_column',
-            MESSAGE = format('collection %L has no vector field', target.name) || coalesce(format(' %L', field), ''),
+            MESSAGE = format('collection %L has no vector field', target.name) || coalesce(' ' || quote_literal(field), ''),
             HINT = format('Vector fields that you may use: %s.', coalesce(array_to_string(names, ', '), 'none'));
     ELSIF field IS NULL AND cardinality(names) > 1 THEN
         RAISE EXCEPTION USING ERRCODE = 'ambiguous_parameter',
