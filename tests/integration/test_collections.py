@@ -11,6 +11,7 @@ from vecstore import (
     DataType,
     DependentObjects,
     Field,
+    InvalidArgument,
     InvalidName,
     InvalidSchema,
     NotOurs,
@@ -201,3 +202,42 @@ def test_changes_made_by_plain_sql_are_seen(store: Store, books: Collection) -> 
     assert [partition.name for partition in described.partitions] == ["_default"]
     assert described.schema.field("isbn").data_type is DataType.TEXT
     assert [(index.name, index.field) for index in described.indexes] == [("by_hand", "year")]
+
+
+def test_properties_are_altered_one_by_one(store: Store) -> None:
+    books = store.create_collection("books", BOOK_FIELDS, properties={"owner": "library", "floor": "2"})
+    books.alter(properties={"floor": "3", "shelf": "b"}, delete_properties=["owner", "nothing"])
+    assert books.describe().schema.properties == {"floor": "3", "shelf": "b"}
+    books.alter(description="what was read")
+    assert books.describe().schema.properties == {"floor": "3", "shelf": "b"}
+    assert books.describe().schema.description == "what was read"
+    with pytest.raises(InvalidArgument, match="delete_properties"):
+        books.alter(delete_properties="floor")
+
+
+def test_what_is_remembered_of_a_collection_is_as_new_as_its_structure(store: Store, books: Collection) -> None:
+    before = books.describe(fresh=False)
+    assert books.describe(fresh=False) is before
+    books.alter(properties={"owner": "library"})
+    assert books.describe(fresh=False).schema.properties == {"owner": "library"}
+    books.create_partition("novel")
+    assert [it.name for it in books.describe(fresh=False).partitions] == ["_default", "novel"]
+    books.drop()
+    with pytest.raises(CollectionNotFound):
+        books.describe(fresh=False)
+
+
+def test_summaries_tell_of_each_collection_what_a_list_shows(store: Store, books: Collection) -> None:
+    store.create_collection("atlas", BOOK_FIELDS, properties={"a": "b"})
+    atlas, found = store.summaries()
+    assert (atlas.name, atlas.properties, found.name, found.properties) == ("atlas", {"a": "b"}, "books", {})
+    description = books.describe()
+    assert (found.oid, found.created_at) == (description.oid, description.created_at)
+
+
+def test_a_handle_may_be_had_without_a_look(store: Store) -> None:
+    handle = store.collection("books", check=False)
+    with pytest.raises(CollectionNotFound):
+        handle.count()
+    store.create_collection("books", BOOK_FIELDS)
+    assert handle.count() == 0

@@ -168,3 +168,17 @@ def test_a_forked_child_has_connections_of_its_own(store: Store, books: vecstore
     assert os.waitpid(child, 0)[1] == 0
     assert int(os.read(reader, 100)) != parent
     assert backend() == parent
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, "7"])
+def test_max_connections_is_a_number_from_one(database_url: URL, number: object) -> None:
+    with pytest.raises(InvalidArgument, match="max_connections must be 1 or more"):
+        vecstore.connect(database_url, max_connections=number)
+
+
+def test_no_more_connections_are_opened_than_max_connections(database_url: URL) -> None:
+    with vecstore.connect(database_url, max_connections=2) as store:
+        pool = store.engine.pool
+        assert (pool.size(), pool._max_overflow) == (2, 0)
+    with vecstore.connect(database_url, max_connections=32) as store:
+        assert (store.engine.pool.size(), store.engine.pool._max_overflow) == (5, 27)

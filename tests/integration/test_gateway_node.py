@@ -88,3 +88,16 @@ def test_what_there_is_is_told(step: Step) -> None:
     assert (index["index_name"], index["state"]) == ("embedding", "Finished")
     step("load")
     step("release")
+
+
+def test_entities_are_inserted_found_and_deleted(step: Step, store: Store) -> None:
+    step("createCollection")
+    step("createIndex")
+    step("load")
+    step("insert")
+    step("flush")
+    assert count(store, "SELECT count(*) FROM books.entities") == 3
+    found = step("search")["results"]
+    assert [(int(hit["id"]), hit["score"]) for hit in found] == [(3, 0), (2, 1)]
+    step("deleteEntities")
+    assert count(store, "SELECT id FROM books.entities") == 3

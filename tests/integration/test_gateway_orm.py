@@ -65,6 +65,18 @@ def test_the_pages_calls_do_in_postgresql_what_they_say(collection: Collection, 
     assert rows(database_url, "SELECT nspname FROM pg_namespace WHERE nspname = 'books'") == []
 
 
+def test_entities_are_deleted_as_the_page_says(collection: Collection, database_url: URL) -> None:
+    collection.create_index("embedding", {"index_type": "HNSW", "metric_type": "L2", "params": {}})
+    collection.load()
+    collection.insert([[1, 2, 3], [1991, 1992, 1993], [[1, 0], [2, 0], [3, 0]]])
+    result = collection.delete("id in [1,2]")
+    assert result.delete_count == 2
+    assert rows(database_url, "SELECT id FROM books.entities") == [3]
+    hits = collection.search([[1, 0]], "embedding", {"metric_type": "L2"}, limit=3, output_fields=["year"])
+    assert [(hit.id, hit.distance, hit.entity.get("year")) for hit in hits[0]] == [(3, 4.0, 1993)]
+    assert collection.num_entities == 1
+
+
 def test_the_page_of_later_releases_drops_by_utility(collection: Collection, database_url: URL) -> None:
     utility.drop_collection("books")
     assert not utility.has_collection("books")

@@ -193,30 +193,30 @@ def test_each_call_is_a_line_with_the_clients_request_id(database_url: URL, capl
 # What breaks
 
 
-BACKENDS = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-
-
 def test_a_client_that_goes_away_leaves_nothing_half_done(
-    channel: grpc.Channel, milvus: MilvusClient, store: Store
+    database_url: URL, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    milvus.create_collection("books", dimension=4)
-    milvus.create_partition("books", "novel")
-    with store.engine.connect() as other:
-        other.execute(text("SELECT count(*) FROM books.entities"))  # holds a lock that the drop needs
-        future = stub_of(channel).DropCollection.future(milvus_pb2.DropCollectionRequest(collection_name="books"))
-        eventually(lambda: _waits(store))
-        future.cancel()
-        assert len(milvus.list_partitions("books")) == 2
-    eventually(lambda: not milvus.has_collection("books"))
-    with store.engine.connect() as connection:
-        left = connection.execute(text("SELECT count(*) FROM pg_class WHERE relname LIKE 'entities%'")).scalar_one()
-    assert left == 0
-    milvus.create_collection("books", dimension=4)
+    began, drop = threading.Event(), CALLS["DropCollection"]
 
+    def told(call: Any, request: Any) -> Any:
+        began.set()
+        return drop(call, request)
 
-def _waits(store: Store) -> bool:
-    with store.engine.connect() as connection:
-        return bool(connection.execute(BACKENDS).scalar_one())
+    monkeypatch.setitem(CALLS, "DropCollection", told)
+    with serve(database_url, port=0) as gateway, grpc.insecure_channel(gateway.address) as channel:
+        client = MilvusClient(f"http://{gateway.address}")
+        client.create_collection("books", dimension=4)
+        client.create_partition("books", "novel")
+        with store.engine.connect() as other:
+            other.execute(text("SELECT count(*) FROM books.entities"))  # holds a lock that the drop needs
+            future = stub_of(channel).DropCollection.future(milvus_pb2.DropCollectionRequest(collection_name="books"))
+            assert began.wait(SECONDS)
+            future.cancel()
+            assert client.list_partitions("books") == ["_default", "novel"]
+        eventually(lambda: not client.has_collection("books"))
+        client.create_collection("books", dimension=4)
+        assert client.list_partitions("books") == ["_default"]
+        client.close()
 
 
 def test_postgresql_may_be_restarted_under_a_running_gateway(tmp_path: Path, major: int) -> None:
@@ -254,6 +254,29 @@ def test_sixteen_clients_at_once_are_all_served(gateway: Gateway, store: Store) 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(program, range(16))) == [["_default", "novel"]] * 16
     assert store.list_collections() == []
+
+
+def test_sixteen_clients_write_search_and_delete_in_one_collection(gateway: Gateway, milvus: MilvusClient) -> None:
+    milvus.create_collection("books", dimension=4)
+    size, rounds = 20, 5
+
+    def program(number: int) -> int:
+        client = MilvusClient(f"http://{gateway.address}", alias=f"writer_{number}")
+        for part in range(rounds):
+            first = (number * rounds + part) * size + 1
+            keys = range(first, first + size)
+            client.insert("books", [{"id": key, "vector": [key, 1, 1, number], "owner": number} for key in keys])
+            hits = client.search("books", [[first, 1, 1, number]], limit=5, filter=f"owner == {number}")
+            assert len(hits[0]) == 5
+            assert client.delete("books", ids=[first])["delete_count"] == 1
+            assert client.query("books", ids=[first]) == []
+        client.close()
+        return rounds * (size - 1)
+
+    with ThreadPoolExecutor(16) as pool:
+        left = sum(pool.map(program, range(16)))
+    assert milvus.get_collection_stats("books") == {"row_count": left}
+    assert milvus.query("books", output_fields=["count(*)"]) == [{"count(*)": left}]
 
 
 # How it ends

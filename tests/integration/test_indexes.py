@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from samples import BOOK_FIELDS
 from vecstore import (
@@ -19,8 +20,10 @@ from vecstore import (
     IndexQualityWarning,
     InvalidArgument,
     InvalidName,
+    InvalidSchema,
     IvfFlat,
     Metric,
+    OperationRefused,
     Store,
 )
 
@@ -179,3 +182,47 @@ def test_an_index_made_by_hand_is_found_and_used(store: Store, books: Collection
     assert books.index("by_hand").spec == Hnsw(metric=Metric.L2, m=5)
     assert books.index("lowered").field == "lower(title)"
     assert books.search([1, 2, 3, 4], exact=False)[0].path == "index"
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_properties_travel_with_an_index_and_die_with_it(books: Collection, *, online: bool) -> None:
+    asked = {"asked": "HNSW", "why": 'it\'s \\ "quick" %'}
+    index = books.create_index("embedding", Hnsw(), online=online, properties=asked)
+    assert index.properties == books.describe().indexes[0].properties == asked
+    assert books.describe().indexes[0].spec == Hnsw()
+    index.alter_properties({"more": "1"}, delete=["asked"])
+    assert index.properties == {"why": asked["why"], "more": "1"}
+    index.alter_properties({}, delete=["why", "more"])
+    assert index.properties == {}
+    assert books.describe().indexes[0].spec == Hnsw()
+    index.drop()
+    assert books.create_index("embedding", Hnsw()).properties == {}
+
+
+def test_properties_leave_what_an_expression_means(store: Store) -> None:
+    fields = [*BOOK_FIELDS, Field("meta", DataType.JSON, nullable=True)]
+    films = store.create_collection("films", fields)
+    index = films.create_index("meta['lang']", Btree(cast=DataType.VARCHAR), properties={"a": "b"})
+    index.alter_properties({"c": "d"})
+    (found,) = films.describe().indexes
+    assert (found.field, found.spec) == ("meta['lang']", Btree(cast=DataType.VARCHAR))
+    assert found.properties == {"a": "b", "c": "d"}
+
+
+def test_properties_that_are_no_text_are_refused(books: Collection) -> None:
+    with pytest.raises(InvalidSchema, match="property 'a'"):
+        books.create_index("embedding", Hnsw(), properties={"a": 1})
+    assert books.indexes == []
+    index = books.create_index("embedding", Hnsw())
+    with pytest.raises(InvalidSchema, match="property 'a'"):
+        index.alter_properties({"a": "\0"})
+    index.drop()
+    with pytest.raises(IndexNotFound):
+        index.alter_properties({"a": "b"})
+
+
+def test_an_index_made_by_sql_has_no_properties_of_ours(store: Store, books: Collection) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(text("CREATE INDEX by_hand ON books.entities (id, year)"))
+    with pytest.raises(OperationRefused, match="was made by SQL"):
+        books.index("by_hand").alter_properties({"a": "b"})
