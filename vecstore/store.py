@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -13,24 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, Engine
 
 from . import catalog
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
 from .description import CollectionSummary
+from .engines import as_folder, as_url, checked_engine, engine_for
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
 from .operations import aliases, collections, databases, maintenance, overview
 from .operations import privileges as rights
 from .operations.maintenance import Finding
 from .operations.overview import CollectionOverview
 from .schema import CollectionSchema, Field
-
-_CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
-_CONNECT_TIMEOUT_SECONDS = 10
-_IDLE_IN_TRANSACTION = "10min"
-_CONNECTIONS_KEPT = 5
 
 
 class Store:
@@ -259,7 +251,7 @@ class Store:
 
     def _beside(self, name: str) -> Store:
         settings = self._database.settings
-        engine = _engine(self.engine.url.set(database=name), settings)
+        engine = engine_for(self.engine.url.set(database=name), settings)
         return _opened(Database(engine, settings, keepalive=self._database.keepalive), release=engine.dispose)
 
     def create_database(self, name: str, *, properties: Mapping[str, str] | None = None) -> None:
@@ -330,93 +322,12 @@ def connect(
     """
     settings = Settings(ddl_timeout, max_connections, pgbouncer)
     if isinstance(target, Engine):
-        return _opened(Database(_checked_engine(target), settings), release=None)
-    url = _as_url(target)
+        return _opened(Database(checked_engine(target), settings), release=None)
+    url = as_url(target)
     if url is not None:
-        engine = _engine(url, settings)
+        engine = engine_for(url, settings)
         return _opened(Database(engine, settings), release=engine.dispose)
-    return _open_embedded(_as_folder(target), settings)
-
-
-def _as_folder(target: object) -> Path | None:
-    """The folder of an embedded server; raises InvalidArgument for what is hardly meant as one."""
-    if target is None:
-        return None
-    if not isinstance(target, str | os.PathLike) or not str(target).strip() or _CONNINFO.search(str(target)):
-        raise InvalidArgument(
-            f"connect() takes a folder, a postgresql:// URL or a SQLAlchemy Engine, got {type(target).__name__} "
-            f"{'that is empty' if target == '' else 'that is none of them'}"
-        )
-    return Path(target)
-
-
-def _as_url(target: str | Path | URL | None) -> URL | None:
-    """The URL that a target is; None for a folder."""
-    if isinstance(target, URL):
-        return target
-    if not isinstance(target, str) or "://" not in target:
-        return None
-    try:
-        return make_url(target)
-    except (ArgumentError, ValueError):
-        # Without the cause, which shows the URL, and with it a password.
-        raise InvalidArgument("not a URL of PostgreSQL: expected postgresql://user@host:5432/database") from None
-
-
-def _engine(url: URL, settings: Settings) -> Engine:
-    if url.drivername in {"postgres", "postgresql"}:
-        url = url.set(drivername="postgresql+psycopg")
-    if url.drivername != "postgresql+psycopg":
-        raise InvalidArgument(
-            f"vecstore runs on PostgreSQL by psycopg 3: expected postgresql://..., got {url.drivername}"
-        )
-    arguments: dict[str, object] = {
-        "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-        "application_name": "vecstore",
-        "client_encoding": "utf8",  # COPY sends text as it is
-    }
-    if settings.pgbouncer:
-        arguments["prepare_threshold"] = None
-    else:
-        # Search settings of a transaction reach the workers of a Citus cluster; elsewhere the first is a placeholder.
-        options = (
-            "-c citus.propagate_set_commands=local",
-            f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}",
-        )
-        arguments["options"] = " ".join(options)
-    # What the URL says itself goes first. Parameters are ids, names and vectors of others: they are in no traceback.
-    kept = min(_CONNECTIONS_KEPT, settings.max_connections)
-    engine = create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=kept,
-        max_overflow=settings.max_connections - kept,
-        hide_parameters=True,
-        connect_args={**arguments, **dict(url.query)},
-    )
-    _engines.add(engine)
-    return engine
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _forget_after_fork() -> None:
-    """A forked child must not speak on its parent's connections: both would read each other's answers."""
-    for engine in _engines:
-        engine.dispose(close=False)
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
-
-
-def _checked_engine(engine: Engine) -> Engine:
-    if engine.dialect.driver != "psycopg":
-        raise InvalidArgument(
-            f"vecstore needs an engine by psycopg 3 (postgresql+psycopg://...), got {engine.dialect.name}+"
-            f"{engine.dialect.driver}"
-        )
-    return engine
+    return _open_embedded(as_folder(target), settings)
 
 
 def _opened(database: Database, *, release: Callable[[], None] | None) -> Store:
@@ -442,7 +353,7 @@ def _open_embedded(folder: Path | None, settings: Settings) -> Store:
     from .embedded import start  # noqa: PLC0415 - an optional part
 
     server = start(folder)
-    engine = _engine(server.url(), settings)
+    engine = engine_for(server.url(), settings)
 
     def release() -> None:
         engine.dispose()
