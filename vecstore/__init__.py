@@ -30,6 +30,7 @@ from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .partition import Partition
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
 from .store import Store, connect
+from .trash import TrashEntry
 
 __version__ = "0.1.0"
 
@@ -76,6 +77,7 @@ __all__ = [
     "SearchPath",
     "Store",
     "TextRequest",
+    "TrashEntry",
     "Weighted",
     "__version__",
     "connect",

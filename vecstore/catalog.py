@@ -401,59 +401,9 @@ def table_exists(connection: Connection, name: str) -> bool:
     return bool(connection.execute(_TABLE_EXISTS, {"name": name}).scalar_one())
 
 
-# What is a table's own goes with it: leaves, indexes, constraints, the owned sequence. What refers to one of these
-# belongs to somebody else, and so does whatever else stands in the schema that is dropped; CASCADE would drop it with
-# all that refers to it in turn. Parts of such objects are not named: a view's type, an index of a materialized view.
-_DEPENDENTS = text("""
-    WITH RECURSIVE own AS (
-        SELECT c.tableoid AS classid, c.oid AS objid
-        FROM pg_catalog.pg_class c
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = :schema AND c.relname = :table
-      UNION
-        SELECT d.classid, d.objid
-        FROM own
-        JOIN pg_catalog.pg_depend d ON d.refclassid = own.classid AND d.refobjid = own.objid
-        WHERE d.deptype IN ('a', 'i', 'P', 'S')
-    ), going AS (
-        SELECT classid, objid FROM own
-      UNION
-        SELECT d.classid, d.objid
-        FROM pg_catalog.pg_depend d
-        JOIN pg_catalog.pg_namespace n ON d.refclassid = n.tableoid AND d.refobjid = n.oid
-        WHERE n.nspname = :schema AND :with_schema
-      UNION
-        SELECT coalesce(v.tableoid, d.classid), coalesce(v.oid, d.objid)
-        FROM going
-        JOIN pg_catalog.pg_depend d ON d.refclassid = going.classid AND d.refobjid = going.objid
-        LEFT JOIN pg_catalog.pg_rewrite w ON w.tableoid = d.classid AND w.oid = d.objid
-        LEFT JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
-        WHERE d.deptype IN ('n', 'a', 'i', 'P', 'S')
-    ), stranger AS (
-        SELECT g.classid, g.objid
-        FROM going g
-        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                          JOIN going whole ON whole.classid = d.refclassid AND whole.objid = d.refobjid
-                          WHERE d.classid = g.classid AND d.objid = g.objid AND d.deptype IN ('a', 'i', 'P', 'S'))
-          AND NOT EXISTS (SELECT FROM vecstore.alias_registry a
-                          WHERE g.classid = 'pg_catalog.pg_class'::regclass AND a.view = g.objid)
-      EXCEPT
-        SELECT classid, objid FROM own
-      UNION
-        -- Somebody's own table, made a partition of ours.
-        SELECT own.classid, own.objid
-        FROM own
-        JOIN pg_catalog.pg_class c ON c.tableoid = own.classid AND c.oid = own.objid AND c.relkind IN ('r', 'p')
-        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname <> :schema
-    )
-    SELECT DISTINCT s.objid::int8 AS oid, o.type AS kind, o.identity AS name
-    FROM stranger s
-    CROSS JOIN pg_catalog.pg_identify_object(s.classid, s.objid, 0) o
-    LEFT JOIN pg_catalog.pg_constraint k ON k.tableoid = s.classid AND k.oid = s.objid
-    WHERE coalesce(k.conparentid, 0) = 0  -- a foreign key has a copy for each leaf that it refers to
-    ORDER BY 2, 3
-""")
+_DEPENDENTS = text(
+    "SELECT oid, kind, name FROM vecstore._dependents(:schema, :table, :with_schema) ORDER BY kind, name"
+)
 
 
 def dependents(connection: Connection, schema: str, table: str, *, with_schema: bool) -> list[Dependent]:

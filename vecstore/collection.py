@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table
@@ -78,16 +79,21 @@ class Collection(Reader):
         """
         return overview.one(self._database, self.name)
 
-    def drop(self, *, cascade: bool = False) -> None:
+    def drop(self, *, cascade: bool = False, keep: timedelta | None = None) -> None:
         """Drop the collection with all its partitions, indexes and entities; their space is free at commit.
 
-        cascade  drop also what others made on top of it, e.g. views
+        cascade  drop also what others made on top of it, e.g. views; of a drop that is kept, its aliases instead
+        keep     how long Store.restore() can take it back; timedelta(0): not at all. Where it is left out, what the
+                 property "vecstore.keep_dropped" of the collection says, or connect(), or the setting
+                 vecstore.keep_dropped of the database or role; else not at all
 
         Takes ACCESS EXCLUSIVE on the table and its partitions. Where these are too many for the server's lock table
-        the name is free at commit and the space in batches after it. Raises DependentObjects, CollectionHasAliases,
-        LockTimeout, CollectionNotFound.
+        the name is free at commit and the space in batches after it. A drop that is kept locks no table and costs the
+        same for any size: its name is free at commit, its space when Store.purge() frees it; it needs the right to
+        create schemas. Raises DependentObjects, CollectionHasAliases, LockTimeout, CollectionNotFound,
+        PermissionDenied, InvalidArgument.
         """
-        collections.drop(self._database, self.name, cascade=cascade)
+        collections.drop(self._database, self.name, cascade=cascade, keep=keep)
 
     def compact(
         self, *, partition_names: Sequence[str] | None = None, force: bool = False, progress: bool = False
@@ -128,13 +134,15 @@ class Collection(Reader):
         partitions.create(self._database, self.name, partition_name)
         return Partition(self, partition_name)
 
-    def drop_partition(self, partition_name: str, *, cascade: bool = False) -> None:
+    def drop_partition(self, partition_name: str, *, cascade: bool = False, keep: timedelta | None = None) -> None:
         """Drop a partition and all entities in it; its space is free at commit.
 
+        keep  as for drop(): how long Store.restore_partition() can take it back
+
         Takes ACCESS EXCLUSIVE on the collection's table and the partition, for a moment. Raises PartitionNotFound,
-        OperationRefused for `_default`, DependentObjects, LockTimeout.
+        OperationRefused for `_default`, DependentObjects, LockTimeout, PermissionDenied, InvalidArgument.
         """
-        partitions.drop(self._database, self.name, partition_name, cascade=cascade)
+        partitions.drop(self._database, self.name, partition_name, cascade=cascade, keep=keep)
 
     def truncate(self, partition_name: str | None = None) -> None:
         """Delete all entities, of one partition or of all, at once; the space is free at commit.

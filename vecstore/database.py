@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
+from . import retention
 from .ddl import set_local
 from .errors import (
     TRANSLATED,
@@ -84,16 +86,18 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long a call may wait, and how connections are made.
+    """How long a call may wait, how connections are made, and how long what is dropped is kept.
 
     ddl_timeout      seconds that a structural change is tried for while others use the object
     max_connections  how many at most; a call more waits for one of them
     pgbouncer        they lead to PgBouncer in transaction mode
+    keep_dropped     for drops that do not say it, of collections that do not say it
     """
 
     ddl_timeout: float = 30.0
     max_connections: int = 15
     pgbouncer: bool = False
+    keep_dropped: timedelta | None = None
 
     def __post_init__(self) -> None:
         timeout = self.ddl_timeout
@@ -101,6 +105,7 @@ class Settings:
             raise InvalidArgument(f"ddl_timeout must be seconds from 0 to {_LONGEST_TIMEOUT:,}, got {timeout!r}")
         if type(self.max_connections) is not int or self.max_connections < 1:
             raise InvalidArgument(f"max_connections must be 1 or more, got {self.max_connections!r}")
+        retention.checked(self.keep_dropped, "keep_dropped")
 
 
 def version_tuple(version: str) -> tuple[int, ...]:

@@ -142,6 +142,34 @@ def attach_hash_leaf(collection: str, leaf: str, *, modulus: int, remainder: int
     )
 
 
+def detach_leaf(collection: str, leaf: str) -> Statement:
+    """Takes ACCESS EXCLUSIVE on the parent and the leaf, as a drop does; reads no row."""
+    return _sql(
+        "ALTER TABLE {parent} DETACH PARTITION {leaf}",
+        parent=Name(collection, PARENT_TABLE),
+        leaf=Name(collection, leaf),
+    )
+
+
+def create_trash_schema(schema: str, owner: str) -> Iterator[Statement]:
+    yield _sql("CREATE SCHEMA {schema} AUTHORIZATION {owner}", schema=Name(schema), owner=Name(owner))
+    yield _comment_on_schema(schema, "A partition that was dropped and is kept by vecstore")
+
+
+def move_table(schema: str, table: str, to: str) -> Statement:
+    """Into another schema, with its indexes; takes ACCESS EXCLUSIVE on it."""
+    return _sql("ALTER TABLE {table} SET SCHEMA {to}", table=Name(schema, table), to=Name(to))
+
+
+def rename_relation(schema: str, relation: str, to: str) -> Statement:
+    """A table or an index."""
+    return _sql("ALTER TABLE {it} RENAME TO {to}", it=Name(schema, relation), to=Name(to))
+
+
+def drop_default(schema: str, table: str, column: str) -> Statement:
+    return _sql("ALTER TABLE {it} ALTER COLUMN {column} DROP DEFAULT", it=Name(schema, table), column=Name(column))
+
+
 def create_staging(table: str, collection: str) -> Statement:
     """A temporary table with the columns of a collection's, and nothing else of it: each takes NULL."""
     return _sql(

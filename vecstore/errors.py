@@ -13,7 +13,8 @@ VecstoreError
 │   ├── IndexNotFound
 │   ├── FieldNotFound
 │   ├── AliasNotFound
-│   └── DatabaseNotFound
+│   ├── DatabaseNotFound
+│   └── TrashNotFound                    nothing of this name was dropped and is kept
 ├── AlreadyExists (ValueError)
 │   ├── CollectionExists
 │   ├── PartitionExists
@@ -90,6 +91,7 @@ __all__ = [
     "SchemaOutdated",
     "SchemaTooNew",
     "TransactionAborted",
+    "TrashNotFound",
     "UnsupportedServer",
     "VecstoreError",
 ]
@@ -159,6 +161,10 @@ class AliasNotFound(NotFound):
 
 class DatabaseNotFound(NotFound):
     """The server has no such database, or none that vecstore made."""
+
+
+class TrashNotFound(NotFound):
+    """Nothing of this name was dropped and is kept; or it was freed, or restored, meanwhile."""
 
 
 class AlreadyExists(VecstoreError, ValueError):

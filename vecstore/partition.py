@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement
@@ -57,5 +58,5 @@ class Partition:
     def truncate(self) -> None:
         self.collection.truncate(self.name)
 
-    def drop(self, *, cascade: bool = False) -> None:
-        self.collection.drop_partition(self.name, cascade=cascade)
+    def drop(self, *, cascade: bool = False, keep: timedelta | None = None) -> None:
+        self.collection.drop_partition(self.name, cascade=cascade, keep=keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +13,19 @@ from typing import Self, cast
 
 from sqlalchemy import URL, Connection, Engine
 
-from . import catalog
+from . import catalog, trash
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
 from .description import CollectionSummary
 from .engines import as_folder, as_url, checked_engine, engine_for
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
-from .operations import aliases, collections, databases, maintenance, overview
+from .operations import aliases, collections, databases, freeing, maintenance, overview, restoring
 from .operations import privileges as rights
 from .operations.maintenance import Finding
 from .operations.overview import CollectionOverview
+from .partition import Partition
 from .schema import CollectionSchema, Field
+from .trash import TrashEntry
 
 
 class Store:
@@ -178,13 +181,62 @@ class Store:
         """
         collections.rename(self._database, name, new_name)
 
-    def drop_collection(self, name: str, *, missing_ok: bool = False, cascade: bool = False) -> None:
+    def drop_collection(
+        self, name: str, *, missing_ok: bool = False, cascade: bool = False, keep: timedelta | None = None
+    ) -> None:
         """Drop a collection; see Collection.drop()."""
         try:
-            collections.drop(self._database, name, cascade=cascade)
+            collections.drop(self._database, name, cascade=cascade, keep=keep)
         except CollectionNotFound:
             if not missing_ok:
                 raise
+
+    # The trash
+
+    def trash(self) -> tuple[TrashEntry, ...]:
+        """What was dropped and is kept, the oldest first, as far as the role may look into it."""
+        with self._database.reading("look into the trash") as connection:
+            return trash.entries(connection)
+
+    def restore(
+        self, name: str, *, as_name: str | None = None, trash_id: int | None = None, with_aliases: bool = True
+    ) -> Collection:
+        """Take back the drop of a collection: data, indexes, comments, grants and aliases, as they were.
+
+        name          the one that it had: the drop of this name that came last, unless trash_id says which
+        as_name       another name for it, where its own is taken meanwhile
+        with_aliases  False: leave its aliases out, where their names are taken meanwhile
+
+        Locks no table, and costs the same for any size. One that is past its keep can be restored until purge() has
+        freed it. Raises TrashNotFound, CollectionExists, NotOurs, AliasExists, PermissionDenied unless it is one's
+        own, LockTimeout.
+        """
+        target = restoring.restore(self._database, name, as_name=as_name, trash_id=trash_id, with_aliases=with_aliases)
+        return Collection(self._database, target)
+
+    def restore_partition(self, collection_name: str, partition_name: str, *, trash_id: int | None = None) -> Partition:
+        """Take back the drop of a partition: data, indexes, comments and grants, as they were.
+
+        trash_id  which drop; the last one where it is left out
+
+        Its rows are read once, for PostgreSQL makes sure that they belong there; no index is built, but one that the
+        collection has got meanwhile. Searches and writers go on. A partition of a collection that was dropped meanwhile
+        fits into another one of that name and with the same fields. Raises TrashNotFound, PartitionExists,
+        OperationRefused where the fields have changed, PermissionDenied, LockTimeout.
+        """
+        restoring.restore_partition(self._database, collection_name, partition_name, trash_id=trash_id)
+        return Partition(Collection(self._database, collection_name), partition_name)
+
+    def purge(self, older_than: timedelta | None = None) -> tuple[TrashEntry, ...]:
+        """Free what was dropped and is past its keep, and return it.
+
+        older_than  also what was dropped longer ago than that, however long it was to be kept; timedelta(0): all
+
+        Of several roles each frees its own. In batches, each a transaction: interrupted, it is gone on with by the next
+        call, or repair(). What somebody uses keeps nothing else from being freed. Raises LockTimeout, InvalidArgument
+        inside a transaction.
+        """
+        return freeing.purge(self._database, older_than)
 
     # Aliases
 
@@ -307,6 +359,7 @@ def connect(
     ddl_timeout: float = 30.0,
     max_connections: int = 15,
     pgbouncer: bool = False,
+    keep_dropped: timedelta | None = None,
 ) -> Store:
     """Open a store.
 
@@ -315,12 +368,14 @@ def connect(
     ddl_timeout  seconds that a structural change is tried for while others use what it changes
     max_connections  how many at most, of an Engine its own number; a call more waits for one of them
     pgbouncer    the URL leads to PgBouncer in transaction mode: prepare nothing, set nothing for a session
+    keep_dropped  how long restore() can take back what this store drops, where neither the call nor the collection says
+                 it; None: as the setting vecstore.keep_dropped of the database or role says, else not at all
 
     Several processes may open the same folder; the last one out stops the server. Raises UnsupportedServer,
     ConnectionLost, SchemaTooNew, and for the embedded server MissingExtra or EmbeddedServerError. A server whose schema
     `vecstore` is missing or older is opened, for upgrade(): every other call raises NotInstalled or SchemaOutdated.
     """
-    settings = Settings(ddl_timeout, max_connections, pgbouncer)
+    settings = Settings(ddl_timeout, max_connections, pgbouncer, keep_dropped)
     if isinstance(target, Engine):
         return _opened(Database(checked_engine(target), settings), release=None)
     url = as_url(target)

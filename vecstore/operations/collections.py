@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 
-from .. import catalog, ddl, registry, tables
+from .. import catalog, ddl, registry, retention, tables
 from ..database import Database
 from ..description import CollectionDescription
 from ..errors import (
@@ -24,7 +25,7 @@ from ..errors import (
 from ..ingest import with_plain_default
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
 from ..schema import CollectionSchema
-from . import maintenance, partitions
+from . import freeing, keeping, partitions
 from .dependents import dependence, refusing_dependents
 from .locking import locked
 from .objecting import Check, Objection, refuse, unchecked
@@ -40,13 +41,14 @@ _SCHEMA_THERE = frozenset({"42P06", "23505"})  # duplicate_schema; the same, fou
 
 def create(database: Database, name: str, schema: CollectionSchema) -> None:
     check_collection_name(name)
+    retention.of(schema.properties, name)
     schema = replace(schema, fields=tuple(map(with_plain_default, schema.fields)))
 
     def work(connection: Connection) -> None:
-        _check_free(connection, name)
+        check_free(connection, name)
         check_text_search(connection, schema)
         table = tables.entities(name, schema, extension_schema=database.facts.extension_schema)
-        with _taken_meanwhile(name):
+        with taken_meanwhile(name):
             for statement in ddl.create_collection(name, table, schema):
                 connection.execute(statement)
         connection.execute(registry.register_collection(name, schema))
@@ -60,7 +62,7 @@ def create(database: Database, name: str, schema: CollectionSchema) -> None:
 
 
 @contextmanager
-def _taken_meanwhile(name: str) -> Iterator[None]:
+def taken_meanwhile(name: str) -> Iterator[None]:
     """A schema that the transaction's snapshot does not show, or that somebody makes at this moment."""
     try:
         yield
@@ -70,7 +72,7 @@ def _taken_meanwhile(name: str) -> Iterator[None]:
         raise
 
 
-def _check_free(connection: Connection, name: str) -> None:
+def check_free(connection: Connection, name: str) -> None:
     """Raise unless no collection, alias or foreign schema has the name. Holds, for the name is locked."""
     if not catalog.schema_exists(connection, name):
         return
@@ -99,30 +101,45 @@ def rename(database: Database, old: str, new: str) -> None:
 
     def work(connection: Connection) -> None:
         description = _ours(connection, old, "rename")
-        _check_free(connection, new)
+        check_free(connection, new)
         connection.execute(ddl.rename_schema(description.name, new))
 
     database.alter(f"rename collection {old!r} to {new!r}", sorted({old, new}), work)
 
 
-def drop(database: Database, name: str, *, cascade: bool, check: Check = unchecked) -> None:
+def drop(
+    database: Database, name: str, *, cascade: bool, keep: timedelta | None = None, check: Check = unchecked
+) -> None:
     """Drop in one transaction; one of very many partitions leaves its name at once and its files in batches after."""
     check_collection_name(name)
+    retention.checked(keep)
 
     def work(connection: Connection) -> bool:
         description = _ours(connection, name, "drop")
         check(connection)
+        kept_for = keeping.period(database, connection, description, keep)
+        if kept_for > retention.NOT_AT_ALL:
+            refuse(keeping.objections(connection, description, cascade=cascade))
+            keeping.keep_collection(connection, description, kept_for)
+            return False
         refuse(objections(connection, name, description, cascade=cascade))
         with refusing_dependents(f"collection {name!r}"):
             for statement in drop_statements(database, description, cascade=cascade):
                 connection.execute(statement)
         return is_too_large(database, description)
 
-    thrown_away = database.alter(f"drop collection {name!r}", [name], work)
+    locked_names = [*(_aliases_of(database, name) if cascade else ()), name]
+    thrown_away = database.alter(f"drop collection {name!r}", locked_names, work)
     if thrown_away and database.owns_transactions:
-        maintenance.purge_after_drop(database)
+        freeing.finish_after_drop(database)
     elif thrown_away:
-        database.after_commit.append(maintenance.purge_after_drop)
+        database.after_commit.append(freeing.finish_after_drop)
+
+
+def _aliases_of(database: Database, name: str) -> list[str]:
+    """Those that go along with a drop that is kept: aliases are locked before collections."""
+    with database.reading(f"drop collection {name!r}") as connection:
+        return [alias for alias, collection in catalog.aliases(connection).items() if collection == name]
 
 
 def objections(
@@ -133,7 +150,8 @@ def objections(
         yield _is_alias(name, description, "drop")
     if description.aliases:
         yield CollectionHasAliases(
-            f"collection {description.name!r} has aliases, drop them first: {', '.join(description.aliases)}",
+            f"collection {description.name!r} has aliases, drop them first: {', '.join(description.aliases)}; or keep "
+            "what is dropped, which takes them along with cascade=True",
             aliases=description.aliases,
         )
     if not cascade:

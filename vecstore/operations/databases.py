@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from .. import catalog, ddl
+from .. import catalog, ddl, trash
 from ..database import Database
 from ..errors import ConnectionLost, DatabaseExists, DatabaseNotFound, OperationRefused, sqlstate_of
 from ..naming import can_be_looked_up, check_database_name
@@ -104,8 +104,10 @@ def drop(database: Database, inside: Engine, name: str) -> None:
         with Database(inside).writing(doing) as connection:
             connection.execute(_KEEP_OUT_NEW_COLLECTIONS)
             held = catalog.collection_names(connection)
+            kept = trash.entries(connection)
             if held or connection.execute(_CONTENTS).scalar_one():
                 what = f"the collections {', '.join(held)}" if held else "tables that somebody made by SQL"
+                what = "dropped collections that are kept, which purge() frees" if kept and not held else what
                 raise OperationRefused(f"database {name!r} is not empty, it holds {what}: drop them first")
             with database.autocommitting(doing) as dropping:
                 dropping.execute(ddl.drop_database(name))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 
-from .. import altering, catalog, registry, tables
+from .. import altering, catalog, registry, retention, tables
 from ..database import Database, lock_name
 from ..description import CollectionDescription
 from ..errors import InvalidData, InvalidSchema, OperationRefused, sqlstate_of
@@ -152,6 +152,7 @@ def set_properties(database: Database, collection: str, properties: Mapping[str,
     def work(connection: Connection) -> None:
         found = locked(connection, collection)
         checked = replace(found.schema, properties=properties).properties
+        retention.of(checked, found.name)
         connection.execute(registry.register_properties(found.name, checked))
 
     database.alter(f"set properties of collection {collection!r}", [collection], work)
@@ -173,6 +174,7 @@ def alter_collection(
             replace(found.schema, description=description)  # raises InvalidSchema for what is no text
             _run(connection, altering.describe_collection(found.name, description))
         kept = {name: value for name, value in found.schema.properties.items() if name not in gone}
+        retention.of(given, found.name)
         if {**kept, **given} != found.schema.properties:
             connection.execute(registry.register_properties(found.name, {**kept, **given}))
 

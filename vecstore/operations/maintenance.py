@@ -6,7 +6,6 @@ freeing of collections with very many partitions, which are no transactions, can
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,76 +21,12 @@ from ..errors import CollectionNotFound, VecstoreError
 from ..naming import DEFAULT_PARTITION
 from ..schema import Metric
 from ..tables import OPERATORS, half_precision, qualified_operator
-from . import indexes, partitions
+from . import freeing, indexes, partitions
 from .locking import locked
 from .opening import Opened, opened_anew
 from .wear import worn
 
-_PURGE_BATCH = 100
 _SHOWN_KEYS = 5
-
-_log = logging.getLogger(__name__)
-
-_TRASH = text("""
-    SELECT r.entities::oid::int8 AS oid, n.nspname AS schema, r.dropped_name AS name
-    FROM vecstore.collection_registry r
-    JOIN pg_catalog.pg_class c ON c.oid = r.entities
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE r.dropped_at IS NOT NULL
-    ORDER BY r.dropped_at
-""")
-
-_LEAVES = text("""
-    SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = CAST(:oid AS oid) ORDER BY c.oid LIMIT :most
-""")
-
-
-def purge(database: Database) -> int:
-    """Free what dropped collections of very many partitions still hold, a hundred partitions a transaction.
-
-    Returns how many collections were freed. May be interrupted anywhere and run again.
-    """
-    with database.reading("look for dropped collections") as connection:
-        waiting = connection.execute(_TRASH).all()
-    failed: list[VecstoreError] = []
-    for trash in waiting:
-        try:
-            while not database.alter(f"free {trash.schema}", [trash.schema], _Batch(trash.oid, trash.schema)):
-                pass
-        except VecstoreError as error:  # one that somebody uses, or owns, keeps no other from being freed
-            failed.append(error)
-    if failed:
-        raise failed[0]
-    return len(waiting)
-
-
-def purge_after_drop(database: Database) -> None:
-    """Free them as far as that goes now: the drop is committed, whatever comes of this."""
-    try:
-        purge(database)
-    except VecstoreError:
-        _log.warning("what was dropped could not all be freed; store.repair() goes on with it", exc_info=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Drop up to a hundred partitions; True when the collection is gone. The drop has dealt with dependents."""
-
-    oid: int
-    schema: str
-
-    def __call__(self, connection: Connection) -> bool:
-        if not catalog.schema_exists(connection, self.schema):
-            return True
-        leaves = connection.execute(_LEAVES, {"oid": self.oid, "most": _PURGE_BATCH}).scalars().all()
-        for leaf in leaves:
-            connection.execute(ddl.drop_table(self.schema, leaf, cascade=True))
-        if len(leaves) == _PURGE_BATCH:
-            return False
-        connection.execute(registry.forget_collection(self.oid))
-        connection.execute(ddl.drop_schema(self.schema, cascade=True))
-        return True
 
 
 class FindingKind(StrEnum):
@@ -191,7 +126,7 @@ def _leftovers(database: Database) -> list[Finding]:
             found += _of_catalogue(connection, name)
         found += [
             Finding(FindingKind.UNFINISHED_DROP, trash.name, trash.schema, f"{trash.name!r} was dropped, not yet freed")
-            for trash in connection.execute(_TRASH)
+            for trash in freeing.unfinished(connection)
         ]
         found += [
             Finding(FindingKind.LOST_COLLECTION, "", str(row.oid), "a collection was dropped by plain SQL")
@@ -312,7 +247,7 @@ def _finish_detaching(database: Database, finding: Finding) -> None:
 
 
 def _free(database: Database, finding: Finding) -> None:  # noqa: ARG001 - all of them at once
-    purge(database)
+    freeing.finish(database)
 
 
 def _forget_collection(database: Database, finding: Finding) -> None:

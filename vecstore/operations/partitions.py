@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from .. import ddl
+from .. import ddl, retention
 from ..database import Database
 from ..description import CollectionDescription
 from ..errors import DependentObjects, OperationRefused, PartitionExists
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, check_partition_name, leaf_name
 from ..schema import MAX_PARTITIONS
+from . import keeping
 from .dependents import dependence, refusing_dependents
 from .locking import locked
 from .objecting import Check, Objection, refuse, unchecked
@@ -39,7 +41,7 @@ def _create_leaf(connection: Connection, collection: str, leaf: str, partition: 
     keep_one_owner(connection, collection, leaf)
 
 
-def _made_from_key(description: CollectionDescription, verb: str) -> Iterator[Objection]:
+def made_from_key(description: CollectionDescription, verb: str) -> Iterator[Objection]:
     """Partitions that a partition key makes are not the caller's to make and drop."""
     key = description.schema.partition_key
     if key is not None:
@@ -49,31 +51,52 @@ def _made_from_key(description: CollectionDescription, verb: str) -> Iterator[Ob
         )
 
 
+def too_many(description: CollectionDescription) -> Iterator[Objection]:
+    """No partition may be added where there are as many as there can be."""
+    if len(description.partitions) >= MAX_PARTITIONS:
+        yield OperationRefused(
+            f"collection {description.name!r} has {len(description.partitions):,} partitions, at most "
+            f"{MAX_PARTITIONS:,}: use a partition key, or a field with an index"
+        )
+
+
 def create(database: Database, collection: str, partition: str) -> None:
     check_partition_name(partition)
 
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
-        refuse(_made_from_key(description, "create"))
+        refuse(made_from_key(description, "create"))
         if any(found.name == partition for found in description.partitions):
             raise PartitionExists(f"collection {description.name!r} has a partition {partition!r}")
-        if len(description.partitions) >= MAX_PARTITIONS:
-            raise OperationRefused(
-                f"collection {description.name!r} has {len(description.partitions):,} partitions, at most "
-                f"{MAX_PARTITIONS:,}: use a partition key, or a field with an index"
-            )
+        refuse(too_many(description))
         add_list_leaf(connection, description.name, partition, taken=description.relations)
 
     database.alter(f"create partition {partition!r} of {collection!r}", [collection], work)
 
 
-def drop(database: Database, collection: str, partition: str, *, cascade: bool, check: Check = unchecked) -> None:
+def drop(
+    database: Database,
+    collection: str,
+    partition: str,
+    *,
+    cascade: bool,
+    keep: timedelta | None = None,
+    check: Check = unchecked,
+) -> None:
     check_partition_name(partition)
+    retention.checked(keep)
 
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
         check(connection)
-        refuse(objections(connection, description, partition, cascade=cascade))
+        kept_for = keeping.period(database, connection, description, keep)
+        is_kept = kept_for > retention.NOT_AT_ALL
+        refuse(objections(connection, description, partition, cascade=cascade or is_kept))
+        if is_kept:
+            found = description.partition(partition)
+            refuse(keeping.objections_to_partition(connection, description, found))
+            keeping.keep_partition(connection, description, found, kept_for)
+            return
         with refusing_dependents(_named(description, partition)):
             connection.execute(drop_statement(description, partition, cascade=cascade))
 
@@ -84,7 +107,7 @@ def objections(
     connection: Connection, description: CollectionDescription, partition: str, *, cascade: bool
 ) -> Iterator[Objection]:
     """What stands against dropping a partition; raises PartitionNotFound where there is nothing to drop."""
-    yield from _made_from_key(description, "drop")
+    yield from made_from_key(description, "drop")
     if partition == DEFAULT_PARTITION:
         yield OperationRefused(
             f"the default partition of collection {description.name!r} cannot be dropped; truncate() empties it"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, column, func, literal_column, select, table, text
 
-from .. import catalog, tables
+from .. import catalog, tables, trash
 from ..database import Database
 from ..description import CollectionDescription, IndexState
 from .explaining import explaining
@@ -33,12 +33,16 @@ class IndexStats:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStats:
-    """Rows are counted, not estimated; bytes are those of all partitions."""
+    """Rows are counted, not estimated; bytes are those of all partitions.
+
+    trash_bytes  what partitions hold that were dropped and are kept; not part of `bytes`
+    """
 
     rows: int
     bytes: int
     partitions: tuple[PartitionStats, ...]
     indexes: tuple[IndexStats, ...]
+    trash_bytes: int = 0
 
 
 _CLASS = table("pg_class", column("oid"), column("relname"), schema="pg_catalog")
@@ -92,4 +96,5 @@ def _measured(connection: Connection, description: CollectionDescription, extens
             IndexStats(index.name, index.field, index_bytes.get(index.name, 0), index.state)
             for index in description.indexes
         ),
+        trash_bytes=trash.bytes_of_partitions(connection, description.oid),
     )
