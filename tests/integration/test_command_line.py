@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_the_commands_of_the_how_to_do_what_it_says(target: str, tmp_path: Path)
         ended = subprocess.run(words, shell=True, cwd=tmp_path, capture_output=True, check=True, text=True)  # noqa: S602
         assert ended.stdout.strip() == output
     assert (tmp_path / "install.sql").read_text().strip().endswith("COMMIT;")
-    assert "CREATE TABLE vecstore." not in (tmp_path / "from_0001.sql").read_text()
+    assert "CREATE TABLE vecstore.collection_registry" not in (tmp_path / "from_0001.sql").read_text()
 
 
 def test_a_target_goes_before_the_environment(
@@ -219,7 +220,43 @@ def test_nothing_waits_for_a_drop_that_is_under_way(shelf: Store, capsys: pytest
         assert re.search(r"novel +~\d+ +\?", output_of(["describe", "books"], capsys))
 
 
-@pytest.mark.parametrize("command", [[], ["upgrade"], ["downgrade"], ["current"], ["ls"], ["describe"]])
+def test_what_was_dropped_and_kept_is_listed_restored_and_freed(
+    shelf: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert output_of(["trash"], capsys) == "nothing in the trash\n"
+    shelf.collection("books").drop_partition("novel", keep=timedelta(days=7))
+    shelf.drop_collection("books", keep=timedelta(days=7), cascade=True)
+    heads, novel, books = output_of(["trash"], capsys).splitlines()
+    assert heads.split("  ")[0] == "id"
+    assert re.fullmatch(r" *\d+  books +novel +\d+\.\d kB  20\d\d-.* postgres  20\d\d-\S+ \S+", novel)
+    assert re.fullmatch(r" *\d+  books +\d+\.\d kB .* prod", books)
+    listed = json.loads(output_of(["trash", "--json"], capsys))
+    assert [entry["partition"] for entry in listed] == ["novel", None]
+    last = output_of(["ls"], capsys).splitlines()[-1]
+    assert re.fullmatch(r"in the trash: 2 drops, \d+\.\d kB \(vecstore trash\)", last)
+
+    assert main(["restore", "books", "--id", str(listed[0]["id"])]) == 1
+    assert "as number" in capsys.readouterr().err
+    shelf.create_collection("books", BOOK_FIELDS)
+    assert main(["restore", "books"]) == 1
+    assert "as_name" in capsys.readouterr().err
+    restored = output_of(["restore", "books", "--as", "old_books", "--without-aliases"], capsys)
+    assert restored == "restored: collection old_books\n"
+    assert output_of(["restore", "old_books", "novel"], capsys) == "restored: partition novel of old_books\n"
+    assert shelf.list_aliases() == {}
+
+    shelf.drop_collection("books", keep=timedelta(days=7))
+    assert output_of(["purge"], capsys) == "freed: 0 drops, 0 bytes\n"
+    assert output_of(["purge", "--older-than", "1 day"], capsys) == "freed: 0 drops, 0 bytes\n"
+    assert re.fullmatch(r"freed: 1 drop, \d+\.\d kB\n", output_of(["purge", "--older-than", "0"], capsys))
+    assert main(["purge", "--older-than", "soon"]) == 1
+    assert "--older-than is 'soon', which is no time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["upgrade"], ["downgrade"], ["current"], ["ls"], ["describe"], ["trash"], ["restore"], ["purge"]],
+)
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])

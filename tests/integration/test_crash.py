@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -68,9 +69,13 @@ def library(store: Store) -> Collection:
     return books
 
 
+WEEK = timedelta(days=7)
+
 UNCOMMITTED = {
     "drop_partition": lambda inside: inside.collection("books").drop_partition("novel"),
     "drop_collection": lambda inside: inside.drop_collection("books"),
+    "drop_kept": lambda inside: inside.drop_collection("books", keep=WEEK),
+    "drop_partition_kept": lambda inside: inside.collection("books").drop_partition("novel", keep=WEEK),
     "drop_index": lambda inside: inside.collection("books").drop_index("embedding_idx"),
     "truncate": lambda inside: inside.collection("books").truncate(),
     "truncate_partition": lambda inside: inside.collection("books").truncate("novel"),
@@ -84,6 +89,14 @@ COMMITTED = {
     "drop_index_done": lambda store: store.collection("books").drop_index("embedding_idx"),
     "truncate_done": lambda store: store.collection("books").truncate(),
     "drop_collection_done": lambda store: store.drop_collection("books"),
+}
+
+KEPT = {
+    "drop_kept_done": (lambda store: store.drop_collection("books", keep=WEEK), lambda store: store.restore("books")),
+    "drop_partition_kept_done": (
+        lambda store: store.collection("books").drop_partition("novel", keep=WEEK),
+        lambda store: store.restore_partition("books", "novel"),
+    ),
 }
 
 
@@ -143,13 +156,13 @@ def crashed(tmp_path_factory, major) -> Iterator[Crashed]:
     """One kill for all tests: each has a database of its own, with something under way or just committed in it."""
     folder = tmp_path_factory.mktemp("crash") / "data"
     with start(folder, major=major, settings=SETTINGS) as server, ExitStack() as stack:
-        make_databases(server, [*UNCOMMITTED, *COMMITTED, *UNDER_WAY])
+        make_databases(server, [*UNCOMMITTED, *COMMITTED, *KEPT, *UNDER_WAY])
         stores = {
             name: stack.enter_context(vecstore.connect(server.url(name)))
-            for name in (*UNCOMMITTED, *COMMITTED, *UNDER_WAY)
+            for name in (*UNCOMMITTED, *COMMITTED, *KEPT, *UNDER_WAY)
         }
         before = {}
-        for name in (*UNCOMMITTED, *COMMITTED):
+        for name in (*UNCOMMITTED, *COMMITTED, *KEPT):
             library(stores[name])
             before[name] = digest(stores[name])
         errors: dict[str, BaseException] = {}
@@ -159,6 +172,8 @@ def crashed(tmp_path_factory, major) -> Iterator[Crashed]:
             eventually(lambda name=name, progress=progress: asked(stores[name], progress) > 100)
         for name, work in COMMITTED.items():
             work(stores[name])
+        for name, (drop, _) in KEPT.items():
+            drop(stores[name])
 
         kill(folder)
 
@@ -245,6 +260,20 @@ def test_what_was_committed_a_moment_before_the_kill_is_done_and_nothing_else(cr
         else:
             assert now.indexes == description.indexes
             assert rows_now == {"_default": rows["_default"]}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_was_dropped_and_kept_a_moment_before_the_kill_can_be_taken_back(crashed, name):
+    _, restore = KEPT[name]
+    with crashed.store(name) as store:
+        assert store.doctor() == ()
+        assert digest(store) != crashed.before[name]
+        assert len(store.trash()) == 1
+        restore(store)
+        assert digest(store) == crashed.before[name]
+        assert store.trash() == ()
+        (hits,) = store.collection("books").search(book(250)["embedding"], limit=3, exact=False)
+        assert (hits[0].id, hits.path) == (250, SearchPath.INDEX)
 
 
 def test_an_insert_that_was_under_way_left_no_row(crashed):

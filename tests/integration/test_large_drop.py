@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func
 
 import vecstore
 from conftest import BOOK_FIELDS
-from vecstore import Collection, FindingKind, Hnsw, PartitionNotFound, Store
+from vecstore import Collection, ConnectionLost, FindingKind, Hnsw, PartitionNotFound, Store, TrashNotFound
 from waiting import eventually
 
 Fill = Callable[..., None]
@@ -164,6 +165,36 @@ def test_a_drop_is_done_even_if_an_open_transaction_keeps_the_space(store: Store
     assert [found.kind for found in store.doctor()] == [FindingKind.UNFINISHED_DROP]
     store.repair()
     assert left_over(store) == (0, 0)
+
+
+def test_kept_it_is_dropped_and_taken_back_in_one_transaction_and_a_purge_that_is_killed_is_gone_on_with(
+    store: Store, many: Collection
+) -> None:
+    with store.transaction() as transaction:
+        transaction.drop_collection("books", keep=timedelta(days=7))
+        transaction.restore("books")
+        transaction.drop_collection("books", keep=timedelta(days=7))
+    assert store.doctor() == ()
+    [entry] = store.trash()
+    kill = """
+        SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'DROP TABLE%%'
+    """
+    with ThreadPoolExecutor(1) as pool, held(store, entry.table.replace("entities", "entities_p250")):
+        purging = pool.submit(store.purge, timedelta(0))
+        eventually(lambda: purging.done() or scalar(store, kill))
+        assert isinstance(purging.exception(), ConnectionLost)
+    # Half of it is gone, so it can be taken back no more; the other half is no secret.
+    assert store.trash() == ()
+    with pytest.raises(TrashNotFound):
+        store.restore("books")
+    assert [(found.kind, found.collection) for found in store.doctor()] == [(FindingKind.UNFINISHED_DROP, "books")]
+    leaves = f"SELECT count(*) FROM pg_inherits WHERE inhparent = '{entry.table}'::regclass"  # noqa: S608
+    assert 0 < int(str(scalar(store, leaves))) < PARTITIONS
+    with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("CALL vecstore.purge()")  # by whomever
+    assert left_over(store) == (0, 0)
+    assert store.doctor() == ()
 
 
 def test_a_partition_of_very_many_is_dropped_by_itself(store: Store, many: Collection) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 
 from sqlalchemy import URL
 
 import vecstore
-from samples import book
+from samples import BOOK_FIELDS, book
 from vecstore import Btree, Collection, DataType, Field, Gin, Hnsw, Store
 from vecstore.embedded import EmbeddedServer
 from vecstore.embedded.account import server_account
@@ -38,6 +39,12 @@ def test_a_dump_restored_elsewhere_is_the_whole_store(
     for field in ("$meta", "note"):
         tenants.create_index(field, Gin())
     store.create_alias("tenants", "prod")
+    store.create_collection("old", BOOK_FIELDS).insert([book(1)])
+    store.create_alias("old", "of_old")
+    store.drop_collection("old", keep=timedelta(days=7), cascade=True)
+    books.create_partition("poems")
+    books.insert([book(50)], partition_name="poems")
+    books.drop_partition("poems", keep=timedelta(days=7))
     before = {name: store.collection(name).describe() for name in store.list_collections()}
 
     with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -62,7 +69,10 @@ def test_a_dump_restored_elsewhere_is_the_whole_store(
         assert moved.collection("books").search(book(7)["embedding"], limit=1)[0][0].id == 7
         assert moved.collection("prod").get([1], output_fields=["color", "v"])[0]["color"] == "red"
         assert moved.collection("prod").insert([{"tenant": "b", "v": [3, 4]}]).ids == [2]
-        moved.collection("books").drop()
-        assert moved.list_collections() == ["tenants"]
+        assert [(entry.collection, entry.partition) for entry in moved.trash()] == [("old", None), ("books", "poems")]
+        assert moved.restore("old").count() == 1
+        assert moved.restore_partition("books", "poems").count() == 1
+        moved.collection("books").drop(keep=timedelta(days=7))
+        assert moved.list_collections() == ["old", "tenants"]
     with store.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("DROP DATABASE moved")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.resources import files
 
 import psycopg
@@ -13,7 +14,7 @@ from sqlalchemy import URL, text
 
 import vecstore
 from samples import BOOK_FIELDS, book
-from vecstore import Hnsw
+from vecstore import DatabaseError, Hnsw
 from vecstore.embedded import EmbeddedServer
 
 BODIES = """
@@ -68,6 +69,20 @@ def test_a_database_of_the_revision_before_is_upgraded_with_its_collections(empt
         store.upgrade()
         assert store.collection("books").count() == 1
     assert len(bodies(empty_url)) > 15
+
+
+def test_a_downgrade_leaves_what_is_kept_alone(database_url: URL) -> None:
+    """The library of the revision before would free it at its next repair()."""
+    with vecstore.connect(database_url) as store:
+        store.create_collection("books", BOOK_FIELDS).drop(keep=timedelta(days=7))
+        before = bodies(database_url)
+        with pytest.raises(DatabaseError, match="the trash is not empty"):
+            store.downgrade("vecstore_0002")
+        assert bodies(database_url) == before
+        assert len(store.purge(timedelta(0))) == 1
+        store.downgrade("vecstore_0002")
+        store.upgrade()
+        assert bodies(database_url) == before
 
 
 def test_the_script_for_psql_makes_the_same_as_the_upgrade(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..description import CollectionDescription
 from ..operations.overview import CollectionOverview, IndexOverview
-from ..printing import Column, bytes_text, rows_text, table
+from ..printing import Column, bytes_text, counted, rows_text, table
 from ..schema import Field
 from ..store import connect
 from .commands import DONE, Commands, as_json, target
@@ -42,11 +42,14 @@ def add_to(commands: Commands) -> None:
 
 def ls(arguments: argparse.Namespace) -> int:
     with connect(arguments.target) as store:
-        found = store.overview()
+        found, kept = store.overview(), store.trash()
     if arguments.json:
         print(json.dumps([_overview_dict(collection) for collection in found], indent=2))
     else:
         print(_list(found) if found else "no collections")
+        if kept:
+            held = bytes_text(sum(entry.bytes for entry in kept))
+            print(f"\nin the trash: {counted(len(kept), 'drop')}, {held} (vecstore trash)")
     return DONE
 
 

@@ -34,6 +34,8 @@ def restore(database: Database, name: str, *, as_name: str | None, trash_id: int
 
     def work(connection: Connection) -> None:
         entry = trash.find(connection, name, trash_id=found.id)  # nobody was faster
+        with _saying_the_way_out():
+            check_free(connection, target)
         for alias, place in entry.alias_places.items():
             if not catalog.schema_exists(connection, place):
                 continue  # dropped by plain SQL
@@ -42,7 +44,6 @@ def restore(database: Database, name: str, *, as_name: str | None, trash_id: int
             else:
                 _drop_alias(connection, place)
         with _saying_the_way_out(), taken_meanwhile(target):
-            check_free(connection, target)
             connection.execute(ddl.rename_schema(entry.schema, target))
         for statement in registry.take_back(entry.id):
             connection.execute(statement)

@@ -390,12 +390,14 @@ DECLARE
     number int := 0;
 BEGIN
     found := vecstore._trashed(collection, NULL, NULL, trash_id);
-    IF with_aliases THEN
-        FOREACH alias IN ARRAY found.aliases LOOP
-            CALL vecstore._check_restored_name(alias, 'with_aliases => false leaves the aliases out.');
-        END LOOP;
-    END IF;
+    -- Aliases are locked before collections, by everybody.
+    FOREACH alias IN ARRAY CASE WHEN with_aliases THEN found.aliases ELSE '{}' END LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended('vecstore:' || alias, 0));
+    END LOOP;
     CALL vecstore._check_restored_name(target, 'as_name => ''another'' restores it under another name.');
+    FOREACH alias IN ARRAY CASE WHEN with_aliases THEN found.aliases ELSE '{}' END LOOP
+        CALL vecstore._check_restored_name(alias, 'with_aliases => false leaves the aliases out.');
+    END LOOP;
     PERFORM pg_advisory_xact_lock(hashtextextended('vecstore:' || found.place, 0));
     found := vecstore._trashed(collection, NULL, NULL, found.id);
     FOREACH alias IN ARRAY found.aliases LOOP
@@ -577,14 +579,16 @@ $$;
 -- One thing that is due: a partition is freed, a collection only handed to _free_next(). Gives its number, to go on
 -- after; NULL when nothing is left. Mine are those that I may drop.
 CREATE FUNCTION vecstore._purge_next(older_than interval, after bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '150ms' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '150ms' SET client_min_messages = 'warning'
+AS $$
 DECLARE
     found record;
     alias int;
 BEGIN
     IF older_than < interval '0' THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-            MESSAGE = format('nothing was dropped longer than %s ago', older_than);
+            MESSAGE = format('nothing was dropped longer ago than %s', older_than),
+            HINT = 'Expected such as ''7 days''; ''0'' frees all that is in the trash.';
     END IF;
     DELETE FROM vecstore.trash_registry t
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.relation);
@@ -628,7 +632,8 @@ $$;
 
 -- A hundred partitions of a collection that is being freed, as the library does it; where to go on, or NULL.
 CREATE FUNCTION vecstore._free_next(after bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '150ms' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '150ms' SET client_min_messages = 'warning'
+AS $$
 DECLARE
     found record;
     leaf name;
