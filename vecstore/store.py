@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine
 
@@ -26,6 +26,8 @@ from .operations.overview import CollectionOverview
 from .partition import Partition
 from .schema import CollectionSchema, Field
 from .trash import TrashEntry
+
+T = TypeVar("T")
 
 
 class Store:
@@ -96,6 +98,29 @@ class Store:
         with self._database.writing("transaction") as connection:
             bound = self._database.bound_to(connection)
             yield Store(bound)
+        self._finish(bound)
+
+    def change(self, work: Callable[[Store], T]) -> T:
+        """Run structural changes together, in one transaction that is begun again while others hold a lock.
+
+        work  makes the changes through the Store that it is given, and may be called several times; what it returns is
+              returned
+
+        Tried until ddl_timeout, as each change by itself is; then LockTimeout, nothing changed. In a transaction of the
+        caller's it is tried once.
+        """
+        tried: list[Database] = []
+
+        def together(connection: Connection) -> T:
+            tried.append(self._database.bound_to(connection))
+            return work(Store(tried[-1]))
+
+        result = self._database.alter("change together", (), together)
+        self._finish(tried[-1])
+        return result
+
+    def _finish(self, bound: Database) -> None:
+        """Do what a transaction has left to be done after its commit, or leave it to the caller's."""
         if not self._database.owns_transactions:
             self._database.after_commit.extend(bound.after_commit)
             return

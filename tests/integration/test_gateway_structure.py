@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -594,3 +595,19 @@ def test_the_registry_keeps_what_milvus_alone_knows_as_text(books: str, look: Lo
     (properties,) = look("SELECT properties FROM vecstore.collection_registry")[0]
     assert all(isinstance(value, str) for value in properties.values())
     assert json.loads(properties["milvus.field.title"]) == {"mmap.enabled": "true"}
+
+
+def test_clients_that_load_at_once_do_not_undo_each_other(gateway: Gateway, milvus: MilvusClient, books: str) -> None:
+    names = [f"part_{number}" for number in range(8)]
+    for name in names:
+        milvus.create_partition(books, name)
+
+    def program(number: int) -> None:
+        client = MilvusClient(f"http://{gateway.address}", alias=f"loader_{number}")
+        client.load_partitions(books, [names[number]])
+        client.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(program, range(8)))
+    states = {name: milvus.get_load_state(books, name)["state"] for name in ("_default", *names)}
+    assert states == {"_default": LoadState.NotLoad, **dict.fromkeys(names, LoadState.Loaded)}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -14,6 +15,7 @@ from vecstore import (
     CollectionExists,
     CollectionNotFound,
     DuplicateKey,
+    FieldNotFound,
     Hnsw,
     IndexNotFound,
     InvalidArgument,
@@ -24,6 +26,7 @@ from vecstore import (
     TransactionAborted,
     VecstoreError,
 )
+from waiting import eventually
 
 Fill = Callable[..., None]
 
@@ -290,3 +293,41 @@ def test_a_transaction_that_the_caller_broke_says_so(store: Store, shelved: Coll
             inside.collection("books")
         connection.rollback()
         assert inside.collection("books").count() == 80
+
+
+def test_changes_together_are_begun_again_until_the_lock_is_free(store: Store, books: Collection) -> None:
+    attempts = []
+
+    def work(together: Store) -> int:
+        attempts.append(together)
+        together.collection("books").alter(properties={"floor": "3"})
+        together.collection("books").drop_field("year")
+        return len(attempts)
+
+    with store.engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        other.execute(text("SELECT count(*) FROM books.entities"))
+        changed = pool.submit(store.change, work)
+        eventually(lambda: len(attempts) > 1)
+        assert books.describe().schema.properties == {}
+        other.rollback()
+        assert changed.result() == len(attempts)
+    assert "year" not in books.describe().schema.by_name
+    assert books.describe().schema.properties == {"floor": "3"}
+
+
+def test_changes_together_of_which_one_fails_are_none(store: Store, books: Collection) -> None:
+    def work(together: Store) -> None:
+        together.collection("books").create_partition("novel")
+        together.collection("books").drop_field("nothing")
+
+    with pytest.raises(FieldNotFound):
+        store.change(work)
+    assert [it.name for it in books.partitions] == ["_default"]
+
+
+def test_changes_together_may_be_a_part_of_the_callers_transaction(store: Store, books: Collection) -> None:
+    with store.transaction() as outer:
+        outer.change(lambda together: together.collection("books").create_partition("novel"))
+        assert outer.collection("books").has_partition("novel")
+        assert not store.collection("books").has_partition("novel")
+    assert books.has_partition("novel")

@@ -10,6 +10,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from ..description import CollectionDescription
 from ..schema import Field
+from ..store import Store
 from .call import Call
 from .errors import invalid
 from .indexes import forgotten_with
@@ -32,23 +33,31 @@ def alter_collection_schema(call: Call, request: Any) -> None:
         return
     if action.add_request.func_schema:
         raise invalid("functions are not computed by vecstore: insert their output as an ordinary field")
-    with call.store.transaction() as together:
-        for info in action.add_request.field_infos:
-            if info.extra_params:
-                raise invalid("a field and its index cannot be added in one call: create_index() after it")
-            _add(call, name, info.field_schema, together.collection(name, check=False))
+    if any(info.extra_params for info in action.add_request.field_infos):
+        raise invalid("a field and its index cannot be added in one call: create_index() after it")
+    _add(call, name, *(info.field_schema for info in action.add_request.field_infos))
 
 
-def _add(call: Call, name: str, asked: Any, collection: Any = None) -> None:
+def _add(call: Call, name: str, *asked: Any) -> None:
+    added = [_addable(it) for it in asked]
+    kept = {key: value for it in asked for key, value in field_property(it).items()}
+
+    def work(together: Store) -> None:
+        collection = together.collection(name, check=False)
+        for it in added:
+            collection.add_field(it)
+        collection.alter(properties=kept)
+
+    call.store.change(work)
+
+
+def _addable(asked: Any) -> Field:
     added = field(asked)
     if added.primary_key or added.partition_key or added.auto_id:
         raise invalid(f"field {added.name} cannot be a key: keys are declared with the collection")
     if not added.nullable and added.default_value is None:
         raise invalid(f"added field must be nullable, please check it, field name = {added.name}")
-    target = collection or call.collection(name)
-    target.add_field(added)
-    if kept := field_property(asked):
-        target.alter(properties=kept)
+    return added
 
 
 def _drop(call: Call, found: CollectionDescription, asked: Any) -> None:
@@ -57,11 +66,14 @@ def _drop(call: Call, found: CollectionDescription, asked: Any) -> None:
         raise invalid(f"function not found: {asked.function_name}")
     dropped = _named(found, asked)
     _check_droppable(found, dropped)
-    with call.store.transaction() as together:
+    forgotten = [f"{FIELD_PROPERTY}{dropped.name}", *forgotten_with(found, dropped.name)]
+
+    def work(together: Store) -> None:
         collection = together.collection(found.name, check=False)
         collection.drop_field(dropped.name)
-        forgotten = [f"{FIELD_PROPERTY}{dropped.name}", *forgotten_with(found, dropped.name)]
         collection.alter(delete_properties=forgotten)
+
+    call.store.change(work)
 
 
 def _named(found: CollectionDescription, asked: Any) -> Field:
@@ -103,11 +115,14 @@ def alter_collection_field(call: Call, request: Any) -> None:
         after = replace(after, description=given.pop(_DESCRIPTION))
     kept = {**kept_of_field(found.schema.properties, before.name), **given}
     kept = {name: value for name, value in kept.items() if name not in request.delete_keys}
-    with call.store.transaction() as together:
+
+    def work(together: Store) -> None:
         collection = together.collection(found.name, check=False)
         if after != before:
             collection.alter_field(after)
         collection.alter(properties={f"{FIELD_PROPERTY}{before.name}": json.dumps(kept)})
+
+    call.store.change(work)
 
 
 def _number(name: str, value: str) -> int:

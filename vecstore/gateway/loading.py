@@ -8,6 +8,7 @@ from typing import Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from ..description import CollectionDescription
+from ..store import Store
 from . import state
 from .call import Call
 from .errors import Fault, MilvusError, invalid
@@ -19,10 +20,13 @@ _State = common_pb2.LoadState
 def _keep(call: Call, name: str, changed: Callable[[CollectionDescription], Load | Iterable[str]]) -> None:
     """Write the state that follows from the one there is; two clients at once do not undo each other's."""
     found = call.described(name)
-    with call.store.transaction() as together:
+
+    def work(together: Store) -> None:
         collection = together.collection(found.name, check=False)
         collection.alter()  # locks the name, so that nobody changes what is read now
         collection.alter(properties={state.PROPERTY: state.written(changed(collection.describe()))})
+
+    call.store.change(work)
 
 
 def load_collection(call: Call, request: Any) -> None:
