@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .conditions import Selection
+from .conditions import Selection, key_of
 from .errors import InvalidArgument
 from .schema import Metric
 
@@ -68,16 +68,7 @@ class Asked:
     @property
     def key(self) -> Hashable | None:
         """Equal where the same is asked; None where that cannot be told."""
-        selection = self.selection.key
-        rest = tuple(
-            tuple(value) if isinstance(value, list) else value
-            for value in (getattr(self, name) for name in self.__slots__ if name != "selection")
-        )
-        try:
-            hash(rest)
-        except TypeError:
-            return None
-        return None if selection is None else (selection, rest)
+        return key_of(self, self.selection)
 
 
 def _check_int(name: str, value: object, most: int) -> None:

@@ -23,8 +23,10 @@ from .errors import (
     OperationRefused,
 )
 from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN, can_be_looked_up
+from .pipeline import Session
 from .recognition import recognised
 from .schema import CollectionSchema, DataType, Field
+from .wire import Command
 
 # One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
 # so the number of collections does not matter. pg_get_expr() is told no relation, for it would wait for the locks of
@@ -121,14 +123,16 @@ _DESCRIBE = text("""
 """)
 
 
+_TEXT_OID, _TEXT_FORMAT = 25, 0
+
 # A moment's look at what a description is made of, as far as searches and writes depend on it: rows of the catalogue
 # that are changed become other rows, of another transaction. Comments, and names of leaves and indexes, are not in it.
-_VERSION = """
+_VERSION = b"""
     WITH named AS (
         SELECT c.oid, c.relkind
         FROM pg_catalog.pg_namespace n
         JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'entities'
-        WHERE n.nspname = %(name)s
+        WHERE n.nspname = $1
     ), target AS (
         SELECT named.oid FROM named WHERE named.relkind = 'p'
       UNION
@@ -153,14 +157,21 @@ _VERSION = """
 """
 
 
-def version(connection: Connection, name: str) -> str | None:
-    """What the description of a collection or alias can be known by: another one after each change of structure.
+def version_command(name: str) -> Command:
+    """Ask for the version of a collection or alias: what the description of it can be known by, another one after each
+    change of structure.
 
-    None where there is no collection of that name, or more than one: describe() says what is wrong.
+    One row of one text; another number of rows where there is no collection of that name, or more than one: describe()
+    says what is wrong.
     """
+    return Command(_VERSION, (_TEXT_OID,), (name.encode(),), (_TEXT_FORMAT,))
+
+
+def version(session: Session, name: str) -> str | None:
+    """The version of a collection or alias; None where describe() says why there is none."""
     if not can_be_looked_up(name):
         return None
-    rows = connection.exec_driver_sql(_VERSION, {"name": name}).all()
+    [rows] = session.rows(session.run([version_command(name)]))
     return str(rows[0][0]) if len(rows) == 1 else None
 
 

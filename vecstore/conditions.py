@@ -107,6 +107,22 @@ class Selection:
         return tuple(conditions)
 
 
+def key_of(asked: Any, selection: Selection) -> Hashable | None:
+    """What a question can be known by: its selection, and all else in its slots; None where that cannot be told."""
+    known = selection.key
+    if known is None:
+        return None
+    rest = tuple(
+        tuple(value) if isinstance(value, list) else value
+        for value in (getattr(asked, name) for name in asked.__slots__ if name != "selection")
+    )
+    try:
+        hash(rest)
+    except TypeError:
+        return None
+    return known, rest
+
+
 _LONGEST_KEY = 4_096
 
 
@@ -147,8 +163,14 @@ def in_partitions(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
     )
 
 
+KEYS = "vecstore_keys"
+
+
 def has_key(table: Table, key: str, keys: NDArray[np.int64] | list[str]) -> ColumnElement[bool]:
-    """Rows with one of these primary keys: one array, for a statement takes at most 65,535 parameters."""
+    """Rows with one of these primary keys: one array, for a statement takes at most 65,535 parameters.
+
+    Its parameter is called KEYS, to be another array in another run.
+    """
     if isinstance(keys, list):
-        return table.c[key] == any_(bindparam("vecstore_keys", keys, type_=ARRAY(Text())))
-    return table.c[key] == any_(bindparam("vecstore_keys", keys.tolist(), type_=ARRAY(BigInteger())))
+        return table.c[key] == any_(bindparam(KEYS, keys, type_=ARRAY(Text())))
+    return table.c[key] == any_(bindparam(KEYS, keys.tolist(), type_=ARRAY(BigInteger())))

@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
+import psycopg
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -34,7 +35,9 @@ from .errors import (
     UnsupportedServer,
     translated,
 )
+from .liveness import unasked
 from .naming import OWN_SCHEMA, can_be_looked_up
+from .pipeline import UNPREPARED, Session, psycopg_connection, session_of
 from .recent import Recent
 from .revisions import check
 
@@ -55,9 +58,9 @@ _LONGEST_PAUSE = 1.0
 
 
 # serialization_failure, deadlock_detected; undefined_table, undefined_schema and the internal error of a catalogue row
-# that went away: dropped under the statement, and there again where its name still leads to something. The server undid
-# the whole transaction.
-_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"})
+# that went away: dropped under the statement, and there again where its name still leads to something. And what was
+# prepared and is no more. The server undid the whole transaction.
+_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"}) | UNPREPARED
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 
 # Seconds. Where rows come and go faster, searches choose between index and exact a moment late. A description is kept
@@ -289,6 +292,26 @@ class Database:
         _ = self.facts
         with self._snapshot(doing) as connection:
             yield connection
+
+    @contextmanager
+    def asking(self, doing: str) -> Iterator[Session]:
+        """A connection for one transaction that reads and is sent at once, by Session.transact().
+
+        Nobody asks first whether the connection is alive, for that costs as much as the transaction where the server is
+        far away: on ConnectionLost, read again by reading(). Only for a Database that owns its transactions.
+        """
+        facts = self.facts
+        with self._explaining(doing):
+            with unasked():
+                connection = self.engine.raw_connection()
+            try:
+                yield session_of(connection, facts.vector_oids)
+            except psycopg.OperationalError as exc:
+                if psycopg_connection(connection).closed:
+                    connection.invalidate(exc)
+                raise
+            finally:
+                connection.close()
 
     @contextmanager
     def _snapshot(self, doing: str) -> Iterator[Connection]:

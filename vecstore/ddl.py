@@ -6,7 +6,7 @@ parameters), expressions of SQLAlchemy or further templates, so no text of a cal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, LiteralString
@@ -344,14 +344,6 @@ def lock_out_writers(schema: str, table: str) -> Statement:
 def set_local(setting: LiteralString, value: int | str) -> Statement:
     """For the rest of the transaction. A literal: what set_config() sets does not reach the workers of Citus."""
     return _sql("SET LOCAL {setting} = {value}", setting=Name(*setting.split(".")), value=value)
-
-
-def at_once(statements: Iterable[Statement]) -> Statement:
-    """Statements without parameters, sent as one."""
-    first, *others = statements
-    for statement in others:
-        first = _sql("{first}; {then}", first=first, then=statement)
-    return first
 
 
 def reindex_concurrently(schema: str, index: str) -> Statement:

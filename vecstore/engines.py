@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import weakref
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .database import Settings
 from .errors import InvalidArgument
+from .liveness import ask_when_taken
 
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -65,16 +67,18 @@ def engine_for(url: URL, settings: Settings) -> Engine:
             f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION}",
         )
         arguments["options"] = " ".join(options)
+        # Sessions prepare what is worth it; psycopg drops theirs with its own at each rollback, if it has any.
+        arguments["prepare_threshold"] = sys.maxsize
     # What the URL says itself goes first. Parameters are ids, names and vectors of others: they are in no traceback.
     kept = min(_CONNECTIONS_KEPT, settings.max_connections)
     engine = create_engine(
         url,
-        pool_pre_ping=True,
         pool_size=kept,
         max_overflow=settings.max_connections - kept,
         hide_parameters=True,
         connect_args={**arguments, **dict(url.query)},
     )
+    ask_when_taken(engine)
     _engines.add(engine)
     return engine
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .asking import MAX_EF, Asked
-from .ddl import Statement, at_once, set_local
+from .ddl import Statement, set_local
 from .description import IndexDescription
 from .schema import Hnsw, IvfFlat
 
@@ -66,7 +66,7 @@ class HnswScan:
     wanted: int
 
     @property
-    def settings(self) -> Statement:
+    def settings(self) -> tuple[Statement, ...]:
         settings = [
             set_local("hnsw.ef_search", self.ef),
             set_local("hnsw.iterative_scan", "relaxed_order" if self.iterate else "off"),
@@ -74,7 +74,7 @@ class HnswScan:
         if self.wanted > MAX_EF:
             settings.append(set_local("hnsw.max_scan_tuples", max(_SCAN_TUPLES, _VISITED * self.wanted)))
             settings.append(set_local("hnsw.scan_mem_multiplier", _SCAN_MEMORY))
-        return at_once(settings)
+        return tuple(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class IvfFlatScan:
     iterate: bool
 
     @property
-    def settings(self) -> Statement:
+    def settings(self) -> tuple[Statement, ...]:
         iteration = set_local("ivfflat.iterative_scan", "relaxed_order" if self.iterate else "off")
-        return at_once([set_local("ivfflat.probes", self.probes), iteration])
+        return set_local("ivfflat.probes", self.probes), iteration
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,22 @@ class Projection:
         return [table.c[name] for name in names]
 
     @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the values are what they come as."""
+        return self.dynamic_keys == () and all(load is None for _, load in self._loaders)
+
+    @cached_property
     def _loaders(self) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
         return tuple((field.name, _loader(field)) for field in self.fields)
 
     def record(self, values: Sequence[Any]) -> Record:
         """A row of columns() as a dict; NULL is None."""
+        if self._is_plain:
+            return dict(zip(self._names, values, strict=True))
         record = {
             name: value if load is None or value is None else load(value)
             for (name, load), value in zip(self._loaders, values, strict=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, literal, select, tuple_
 
 from .aggregates import Aggregate, aggregate, is_aggregate
-from .conditions import Selection
+from .conditions import Selection, key_of
 from .description import CollectionDescription
 from .errors import InvalidArgument
 from .naming import names_list
@@ -50,6 +50,11 @@ class Question:
                 given = [given]
             if given is not None:
                 object.__setattr__(self, name, names_list(given, name))
+
+    @property
+    def key(self) -> Hashable | None:
+        """Equal where the same is asked; None where that cannot be told."""
+        return key_of(self, self.selection)
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,26 @@ class Recent:
         self._values: dict[Hashable, tuple[float, Any]] = {}
         self._lock = Lock()
 
-    def get(self, key: Hashable, find: Callable[[], T]) -> T:
-        """The value of the key; found anew where there is none, or it is too old."""
+    def known(self, key: Hashable) -> Any | None:
+        """The value of the key; None where there is none, or it is too old."""
+        until, value = self._values.get(key, (0.0, None))
+        return value if until > time.monotonic() else None
+
+    def keep(self, key: Hashable, value: T) -> T:
         now = time.monotonic()
-        until, value = self._values.get(key, (now, None))
-        if until > now:
-            known: T = value
-            return known
-        found = find()
         with self._lock:
             self._forget(now)
             self._values.pop(key, None)
-            self._values[key] = (now + self._seconds, found)
-        return found
+            self._values[key] = (now + self._seconds, value)
+        return value
+
+    def get(self, key: Hashable, find: Callable[[], T]) -> T:
+        """The value of the key; found anew where there is none, or it is too old."""
+        until, value = self._values.get(key, (0.0, None))
+        if until > time.monotonic():
+            known: T = value
+            return known
+        return self.keep(key, find())
 
     def _forget(self, now: float) -> None:
         """Make room: the values stand in the order in which they grow too old."""

@@ -1,8 +1,8 @@
 """A vector search as statements. Pure.
 
-Two forms. By the index: a materialised query fetches the candidates, an outer one puts them in order, for the
-index's relaxed iteration hands them out nearly sorted. Exact: a subquery that nothing can be pushed into, so that no
-vector index can serve it and every matching row is looked at. Both give the same columns.
+Two forms. By the index: a subquery, which its LIMIT keeps apart, fetches the candidates, and an outer one puts them in
+order, for the index's relaxed iteration hands them out nearly sorted. Exact: a subquery that nothing can be pushed
+into, so that no vector index can serve it and every matching row is looked at. Both give the same columns.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Request:
         bounds = self._bounds(distance, self.table.c[self.key], self._place)
         found = self._matching(distance.label(_DISTANCE)).where(*bounds)
         found = found.order_by(nearness).limit(_number(self.candidates(halved=halved)))
-        return self._ordered(found.cte("found").prefix_with("MATERIALIZED"))
+        return self._ordered(found.subquery("found"))
 
     def exact(self) -> Select[Any]:
         """Every matching row compared.
@@ -238,7 +238,7 @@ class Request:
         return select(*row.c).order_by(*orders, row.c[_DISTANCE], row.c[_ID])
 
     def _page(self, found: FromClause) -> Select[Any]:
-        # Since PostgreSQL 17 a materialised query is taken to be in the order it was asked for, and what an index hands
+        # A subquery is taken to be in the order it was asked for (since PostgreSQL 17 any), and what an index hands
         # out nearly sorted would stay so: an expression is a thing that nothing is sorted by.
         nearest = found.c[_DISTANCE] + literal(0, literal_execute=True)
         statement = select(*found.c).order_by(nearest, found.c[_ID], found.c[_PLACE])

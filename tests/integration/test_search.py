@@ -58,14 +58,14 @@ def test_an_exact_search_agrees_with_numpy_in_order_and_score(points: Collection
         assert hits.path == "exact"
 
 
-# Of five clusters of noise, which has none, IvfFlat looks into two.
-@pytest.mark.parametrize(("spec", "of_twenty"), [(Hnsw(), 19), (IvfFlat(lists=5), 8)])
+# IvfFlat's clusters of noise, which has none, differ from build to build: what it finds in some of them is chance.
+@pytest.mark.parametrize(("spec", "probes", "of_twenty"), [(Hnsw(), None, 19), (IvfFlat(lists=5), 5, 20)])
 def test_a_search_by_index_is_sorted_and_finds_what_its_kind_can(
-    points: Collection, spec: Hnsw | IvfFlat, of_twenty: int
+    points: Collection, spec: Hnsw | IvfFlat, probes: int | None, of_twenty: int
 ) -> None:
     exact = points.search(QUERIES, limit=20)
     points.create_index("v", spec)
-    found = points.search(QUERIES, limit=20, exact=False)
+    found = points.search(QUERIES, limit=20, exact=False, probes=probes)
     for hits, true in zip(found, exact, strict=True):
         assert hits.path == "index"
         assert np.all(np.diff(hits.distances) <= 0)

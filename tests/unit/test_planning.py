@@ -35,7 +35,7 @@ def test_the_last_attempt_is_exact_and_no_other(index, expected, wanted, ef, fil
     assert all(isinstance(attempt, HnswScan | IvfFlatScan) for attempt in before)
     for attempt in before:
         assert isinstance(attempt, IvfFlatScan) or 1 <= attempt.ef <= 1000
-        assert str(attempt.settings).startswith("SET LOCAL ")
+        assert all(str(setting).startswith("SET LOCAL ") for setting in attempt.settings)
 
 
 def test_few_matching_rows_are_compared_at_once() -> None:

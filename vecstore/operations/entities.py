@@ -25,6 +25,7 @@ from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
 from ..schema import DataType, Hnsw
 from .explaining import explaining
+from .opening import described
 
 _UNIQUE_VIOLATION = "23505"
 _PROGRAM_LIMIT_EXCEEDED = "54000"
@@ -57,7 +58,7 @@ def insert(database: Database, collection: str, data: Any, *, partition: str | N
             explaining(database, collection, partition),
             database.writing(f"insert into {collection!r}") as connection,
         ):
-            description = catalog.describe(connection, collection)
+            _, description = described(database, connection, collection)
             target = _target_partition(description, partition)
             batch = _drawn(connection, description, _prepared(description, data))
             sent.append(batch)
@@ -223,7 +224,7 @@ def upsert(
             explaining(database, collection, partition),
             database.writing(f"upsert into {collection!r}") as connection,
         ):
-            description = catalog.describe(connection, collection)
+            _, description = described(database, connection, collection)
             target = _target_partition(description, partition)
             batch = _prepared(description, data, keys="given", partial=partial)
             if batch.count:
@@ -324,7 +325,7 @@ def delete(
 
     def attempt() -> DeleteResult:
         with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
-            description = catalog.describe(connection, collection)
+            _, description = described(database, connection, collection)
             result = DeleteResult(connection.execute(asked.statement(database, description)).rowcount)
             if expected is not None and result.count != expected:
                 raise PlanOutdated(

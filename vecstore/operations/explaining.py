@@ -9,13 +9,13 @@ from typing import TypeVar
 from .. import catalog
 from ..database import Database
 from ..errors import CollectionNotFound, DatabaseError
+from ..pipeline import UNPREPARED
 
 T = TypeVar("T")
 
 # What a statement meets when its table goes away under it, from parsing to the executor's last look.
 _GONE = frozenset({"42P01", "3F000", "42703", "42704", "XX000"})
 _NO_PARTITION_FOR_ROW = "23514"
-_CACHED_PLAN_MUST_NOT_CHANGE = "0A000"
 
 
 @contextmanager
@@ -40,11 +40,11 @@ def explaining(database: Database, collection: str, partition: str | None = None
         raise
 
 
-def replanned(database: Database, attempt: Callable[[bool | None], T]) -> T:
-    """Read; once more, not prepared, where a prepared plan no longer fits the table it was made for."""
+def replanned(database: Database, attempt: Callable[[], T]) -> T:
+    """Read; once more where a prepared plan no longer fits the table it was made for: the session has forgotten it."""
     try:
-        return database.repeated(lambda: attempt(None))
+        return database.repeated(attempt)
     except DatabaseError as exc:
-        if exc.sqlstate != _CACHED_PLAN_MUST_NOT_CHANGE:
+        if exc.sqlstate not in UNPREPARED:
             raise
-    return attempt(False)  # noqa: FBT003 - psycopg's prepare=
+    return attempt()

@@ -52,9 +52,9 @@ def hybrid_search(
     check_ranker(ranker, len(requests))
     Asked(Selection(), limit=common.limit, offset=common.offset)
 
-    def attempt(prepare: bool | None) -> list[Hits]:  # noqa: FBT001 - psycopg's argument
+    def attempt() -> list[Hits]:
         with opened(database, collection, "search") as found:
-            parts = [_found(found, request, common, prepare=prepare) for request in requests]
+            parts = [_found(found, request, common) for request in requests]
         if len({len(part) for part in parts}) > 1:
             counts = ", ".join(str(len(part)) for part in parts)
             raise InvalidArgument(f"the requests of a hybrid search must have as many queries each, got {counts}")
@@ -73,11 +73,9 @@ def _fused(parts: Sequence[Found], ranker: Ranker, common: Common) -> Hits:
     return Hits([Hit(entity[0], score, records[entity]) for entity, score in best], path)
 
 
-def _found(
-    collection: Opened, request: AnnRequest | TextRequest, common: Common, *, prepare: bool | None
-) -> list[Found]:
+def _found(collection: Opened, request: AnnRequest | TextRequest, common: Common) -> list[Found]:
     if isinstance(request, TextRequest):
-        return _by_text(collection, request, common, prepare=prepare)
+        return _by_text(collection, request, common)
     asked = Asked(
         Selection(common.partition_names, request.where, request.filter, request.filter_params),
         limit=request.limit,
@@ -91,14 +89,14 @@ def _found(
         range_filter=request.range_filter,
     )
     found = []
-    for answer in answers(collection, Query(request.vectors), asked, prepare=prepare):
+    for answer in answers(collection, Query(request.vectors), asked):
         hits, metric = answer.hits, answer.request.metric
         ranking = Ranking(metric, answer.request.entities(answer.rows), [hit.distance for hit in hits])
         found.append(Found(ranking, [hit.fields for hit in hits], answer.path))
     return found
 
 
-def _by_text(collection: Opened, request: TextRequest, common: Common, *, prepare: bool | None) -> list[Found]:
+def _by_text(collection: Opened, request: TextRequest, common: Common) -> list[Found]:
     schema, table = collection.description.schema, collection.table
     selection = Selection(common.partition_names, request.where, request.filter, request.filter_params)
     search = TextSearch(
@@ -113,12 +111,12 @@ def _by_text(collection: Opened, request: TextRequest, common: Common, *, prepar
     texts = [request.query] if isinstance(request.query, str) else request.query
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise InvalidArgument("TextRequest: query must be a text, or a list of them")
-    return [_of_text(collection, search, text, prepare=prepare) for text in texts]
+    return [_of_text(collection, search, text) for text in texts]
 
 
-def _of_text(collection: Opened, search: TextSearch, text: str, *, prepare: bool | None) -> Found:
+def _of_text(collection: Opened, search: TextSearch, text: str) -> Found:
     statement = search.statement(text)
-    rows = [] if statement is None else collection.fetch(statement, prepare=prepare)
+    rows = [] if statement is None else collection.fetch(statement)
     ranking = Ranking(None, [(row[0], row[2]) for row in rows], [row[1] for row in rows])
     return Found(ranking, [search.projection.record(row[3:]) for row in rows], SearchPath.EXACT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,7 +12,10 @@ from sqlalchemy.sql.expression import ClauseElement
 from .. import catalog, tables
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..execution import Rows, fetch
+from ..errors import ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
+from ..execution import fetch, session_on
+from ..pipeline import Rows, Session
+from ..wire import Command
 from .explaining import explaining
 
 
@@ -20,11 +23,13 @@ from .explaining import explaining
 class Opened:
     """A transaction that reads, and the collection that it is about.
 
+    name     what the caller calls it: its own name or an alias
     version  what the description may be known by as long as nothing changes; None in a transaction of the caller's,
              whose own changes have no version yet
     """
 
     database: Database
+    name: str
     connection: Connection
     description: CollectionDescription
     version: str | None
@@ -37,8 +42,12 @@ class Opened:
     def table(self) -> Table:
         return tables.table_of(self.description, self.facts.extension_schema)
 
-    def fetch(self, statement: ClauseElement, *, prepare: bool | None = None) -> Rows:
-        return fetch(self.connection, self.facts, statement, prepare=prepare)
+    @property
+    def session(self) -> Session:
+        return session_on(self.connection, self.facts)
+
+    def fetch(self, statement: ClauseElement) -> Rows:
+        return fetch(self.connection, self.facts, statement)
 
 
 @contextmanager
@@ -49,17 +58,53 @@ def opened(database: Database, collection: str, doing: str) -> Iterator[Opened]:
     names of leaves and indexes may have.
     """
     with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
-        version = catalog.version(connection, collection) if database.owns_transactions else None
-        if version is None:
-            description = catalog.describe(connection, collection)
-        else:
-            key = (collection, version)
-            description = database.descriptions.get(key, lambda: catalog.describe(connection, collection))
-        yield Opened(database, connection, description, version)
+        version, description = described(database, connection, collection)
+        yield Opened(database, collection, connection, description, version)
+
+
+def described(database: Database, connection: Connection, collection: str) -> tuple[str | None, CollectionDescription]:
+    """A collection's version and description, which may be that of an earlier call: names of leaves and indexes, and
+    comments, may have changed since, and nothing else.
+
+    In a caller's transaction, whose own changes have no version yet, it is read anew. Raises CollectionNotFound.
+    """
+    owned = database.owns_transactions
+    version = catalog.version(session_on(connection, database.facts), collection) if owned else None
+    if version is None:
+        return None, catalog.describe(connection, collection)
+    key = (collection, version)
+    return version, database.descriptions.get(key, lambda: catalog.describe(connection, collection))
 
 
 @contextmanager
 def opened_anew(database: Database, collection: str, doing: str) -> Iterator[Opened]:
     """Read a collection as the catalogue has it now, with the names of leaves and indexes."""
     with explaining(database, collection), database.reading(f"{doing} {collection!r}") as connection:
-        yield Opened(database, connection, catalog.describe(connection, collection), None)
+        yield Opened(database, collection, connection, catalog.describe(connection, collection), None)
+
+
+class Changed(Exception):
+    """What was known of a collection is not so, or may not be: look again."""
+
+
+def rows_at_once(
+    database: Database, collection: str, doing: str, version: str, commands: Callable[[Session], Sequence[Command]]
+) -> list[Rows]:
+    """The rows of each command, in a transaction of their own, in one round trip; of settings, none.
+
+    name     what the caller calls it: its own name or an alias
+    version  what the collection was known by when the commands were made
+
+    Raises Changed where it has another version by now, and where anything went wrong that may be due to that.
+    """
+    try:
+        with database.asking(f"{doing} {collection!r}") as session:
+            results = session.transact([catalog.version_command(collection), *commands(session)])
+            found, *rows = session.rows(results)
+    except (QueryTimeout, LockTimeout):
+        raise
+    except (ConnectionLost, DatabaseError) as exc:
+        raise Changed from exc
+    if found != [(version,)]:
+        raise Changed
+    return rows

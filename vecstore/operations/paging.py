@@ -56,9 +56,9 @@ class _Reader:
     def read(self, rows: int) -> Hits:
         asked = replace(self._asked, limit=rows)
 
-        def attempt(prepare: bool | None) -> Answer:  # noqa: FBT001 - psycopg's argument
+        def attempt() -> Answer:
             with opened(self._database, self._collection, "search") as found:
-                return answers(found, self._query, asked, after=self._after, prepare=prepare)[0]
+                return answers(found, self._query, asked, after=self._after)[0]
 
         answer = replanned(self._database, attempt)
         if answer.rows:

@@ -3,44 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sqlalchemy import null, select
+from sqlalchemy.engine.interfaces import Dialect
 
 from .. import planning
 from ..asking import Asked
 from ..conditions import Selection, has_key
 from ..database import Database
 from ..description import IndexDescription
-from ..errors import IndexNotFound, InvalidArgument, InvalidData
-from ..execution import (
-    BIT_OID,
-    Compiled,
-    Prepared,
-    Rows,
-    WireValue,
-    compiled,
-    compiled_settings,
-    make_settings,
-    prepared,
-)
+from ..errors import IndexNotFound, InvalidArgument, InvalidData, VecstoreError
 from ..hits import Hits, SearchPath
 from ..ingest import as_keys
 from ..ingest.binary import wire_values
 from ..ordering import parsed, plain_field
+from ..pipeline import Rows, Session
 from ..planning import Attempt, Exact
 from ..projection import projection
-from ..schema import CollectionSchema, Field, Metric
+from ..schema import CollectionSchema, Metric
 from ..scores import ScoreRange
 from ..search import QUERY, Grouping, Position, Request, metric_of, usable_index
 from ..tables import VECTOR_STORAGE
 from ..vectors import DenseColumn, VectorColumn, as_query, decoder
+from ..wire import BIT_OID, Command, Template, WireValue, numbered, template
 from .estimating import estimate
 from .explaining import replanned
-from .opening import Opened, opened
+from .opening import Changed, Opened, opened, rows_at_once
 
 _MAX_HALF = float(np.finfo(np.float16).max)
 _SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
@@ -73,9 +65,13 @@ class Answer:
 
 
 def search(database: Database, collection: str, query: Query, asked: Asked) -> list[Hits]:
-    def attempt(prepare: bool | None) -> list[Hits]:  # noqa: FBT001 - psycopg's argument
-        with opened(database, collection, "search") as found:
-            return [answer.hits for answer in answers(found, query, asked, prepare=prepare)]
+    def attempt() -> list[Hits]:
+        try:
+            found = _answers_at_once(database, collection, query, asked)
+        except Changed:
+            with opened(database, collection, "search") as there:
+                found = answers(there, query, asked)
+        return [answer.hits for answer in found]
 
     return replanned(database, attempt)
 
@@ -84,67 +80,132 @@ def search(database: Database, collection: str, query: Query, asked: Asked) -> l
 class Way:
     """An attempt, compiled."""
 
-    settings: str | None
-    statement: Compiled
+    settings: Sequence[Command]
+    statement: Template
 
 
 @dataclass(frozen=True)
 class Program:
     """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
 
-    index  which of the collection's the attempts ask; None if they ask none
-    ways   how the attempts are made, as far as they were needed
+    version  what the collection was known by when it was made; None where it serves once
+    index    which of the collection's the attempts ask; None if they ask none
+    oid      of the vectors
+    dialect  that statements are compiled for
+    ways     how the attempts are made, as far as they were needed
     """
 
+    version: str | None
     request: Request
     index: IndexDescription | None
     attempts: Sequence[Attempt]
+    oid: int
+    dialect: Dialect
     ways: dict[Attempt, Way] = field(default_factory=dict)
 
+    def commands(self, session: Session, attempt: Attempt, vectors: Sequence[WireValue]) -> list[Command]:
+        """The attempt's settings, and its statement for each vector."""
+        way = self.ways.get(attempt)
+        if way is None:
+            way = self.ways[attempt] = self._way(session, attempt)
+        return [*way.settings, *(way.statement.filled({QUERY: vector}) for vector in vectors)]
 
-def answers(
-    collection: Opened, query: Query, asked: Asked, *, after: Position | None = None, prepare: bool | None
-) -> list[Answer]:
-    """An answer for each query vector: by the first attempt that gives all that was asked for, or by the last."""
+    def _way(self, session: Session, attempt: Attempt) -> Way:
+        if isinstance(attempt, Exact):
+            return Way((), template(self.request.exact(), self.dialect, session, blanks=[QUERY]))
+        halved = self.index is not None and self.index.half_precision
+        statement = template(self.request.by_index(halved=halved), self.dialect, session, blanks=[QUERY])
+        settings = [Command(str(setting.compile(dialect=self.dialect)).encode()) for setting in attempt.settings]
+        return Way(settings, statement)
+
+
+def _answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
+    """Answers by a program that an earlier call made, in one round trip an attempt. Raises Changed where none fits."""
+    key = asked.key
+    if key is None or query.ids is not None or not database.owns_transactions:
+        raise Changed
+    program: Program | None = database.programs.known((collection, key))
+    if program is None or program.version is None:
+        raise Changed
+    version = program.version
+    try:
+        given = as_query(program.request.field, program.request.metric, query.vectors)
+    except VecstoreError as exc:  # the field may be another by now
+        raise Changed from exc
+
+    def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
+        rows = rows_at_once(
+            database, collection, "search", version, lambda session: program.commands(session, attempt, vectors)
+        )
+        return rows[len(rows) - len(vectors) :]
+
+    return _answers(program, given, run)
+
+
+def answers(collection: Opened, query: Query, asked: Asked, *, after: Position | None = None) -> list[Answer]:
+    """An answer for each query vector, in a transaction that is under way."""
     program = _program(collection, asked, after)
     request = program.request
     given = as_query(request.field, request.metric, vectors_of(collection, request, query, asked))
-    attempts = program.attempts
-    if not _holds(program.index, request.metric, given):
-        if asked.exact is False:
-            raise InvalidData(
-                f"field {request.field.name!r}: its index is in half precision, which does not hold the query vector, "
-                "and exact=False forbids a search without it: scale the vector, or leave exact out",
-                field=request.field.name,
-            )
-        attempts = [Exact()]
-    wires = _wired(collection, request.field, given)
+    session = collection.session
+
+    def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
+        results = session.run(program.commands(session, attempt, vectors))
+        return session.rows(results[len(results) - len(vectors) :])
+
+    return _answers(program, given, run)
+
+
+def _answers(
+    program: Program, given: VectorColumn, run: Callable[[Attempt, Sequence[WireValue]], list[Rows]]
+) -> list[Answer]:
+    """Of each query vector, by the first attempt that gives all that was asked for, or by the last."""
+    request = program.request
+    attempts = program.attempts if _holds(program.index, request.metric, given) else _without_index(program)
+    wires = [WireValue(program.oid, data) for data in wire_values(given)]
     found: dict[int, Answer] = {}
     for attempt in attempts:
         waiting = [number for number in range(len(wires)) if number not in found]
         if not waiting:
             break
-        run = _prepared(collection, program, attempt, prepare=prepare)
         path = _path(attempt, attempts)
-        for number in waiting:
-            rows = run({QUERY: wires[number]})
+        for number, rows in zip(waiting, run(attempt, [wires[number] for number in waiting]), strict=True):
             if attempt is attempts[-1] or request.is_whole(rows):
                 found[number] = Answer(request, rows, path)
     return [found[number] for number in range(len(wires))]
 
 
+def _without_index(program: Program) -> Sequence[Attempt]:
+    if Exact() in program.attempts:
+        return [Exact()]
+    name = program.request.field.name
+    raise InvalidData(
+        f"field {name!r}: its index is in half precision, which does not hold the query vector, and "
+        "exact=False forbids a search without it: scale the vector, or leave exact out",
+        field=name,
+    )
+
+
 def _program(collection: Opened, asked: Asked, after: Position | None) -> Program:
     """The program of a question, kept for some seconds where it may be asked again."""
-
-    def make() -> Program:
-        request = requested(collection, asked, after)
-        index = usable_index(collection.description, request.field, request.metric)
-        return Program(request, index, _attempts(collection, request, index, asked))
-
     key = asked.key
-    if key is None or after is not None or collection.version is None:
-        return make()
-    return collection.database.programs.get((collection.version, key), make)
+    remembered = key is not None and after is None and collection.version is not None
+    programs = collection.database.programs
+    if remembered:
+        known: Program | None = programs.known((collection.name, key))
+        if known is not None and known.version == collection.version:
+            return known
+    request = requested(collection, asked, after)
+    index = usable_index(collection.description, request.field, request.metric)
+    program = Program(
+        version=collection.version,
+        request=request,
+        index=index,
+        attempts=_attempts(collection, request, index, asked),
+        oid=collection.facts.vector_oids.get(VECTOR_STORAGE[request.field.data_type], BIT_OID),
+        dialect=numbered(collection.connection.dialect),
+    )
+    return programs.keep((collection.name, key), program) if remembered else program
 
 
 def requested(collection: Opened, asked: Asked, after: Position | None = None) -> Request:
@@ -226,31 +287,7 @@ def _attempts(collection: Opened, request: Request, index: IndexDescription | No
     return planning.attempts(index, expected, asked, wanted, filtered=request.is_filtered)
 
 
-def _prepared(collection: Opened, program: Program, attempt: Attempt, *, prepare: bool | None) -> Prepared:
-    """The attempt's statement, and its settings made."""
-    way = program.ways.get(attempt)
-    if way is None:
-        way = program.ways[attempt] = _way(collection, program, attempt)
-    if way.settings is not None:
-        make_settings(collection.connection, way.settings)
-    return prepared(collection.connection, collection.facts, way.statement, prepare=prepare)
-
-
-def _way(collection: Opened, program: Program, attempt: Attempt) -> Way:
-    connection = collection.connection
-    if isinstance(attempt, Exact):
-        return Way(None, compiled(connection, program.request.exact()))
-    halved = program.index is not None and program.index.half_precision
-    statement = compiled(connection, program.request.by_index(halved=halved))
-    return Way(compiled_settings(connection, attempt.settings), statement)
-
-
 def _path(attempt: Attempt, attempts: Sequence[Attempt]) -> SearchPath:
     if not isinstance(attempt, Exact):
         return SearchPath.INDEX
     return SearchPath.EXACT if attempt is attempts[0] else SearchPath.INDEX_THEN_EXACT
-
-
-def _wired(collection: Opened, field: Field, given: VectorColumn) -> list[WireValue]:
-    oid = collection.facts.vector_oids.get(VECTOR_STORAGE[field.data_type], BIT_OID)
-    return [WireValue(oid, data) for data in wire_values(given)]

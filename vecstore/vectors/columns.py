@@ -97,7 +97,8 @@ def as_query(field: Field, metric: Metric, vectors: Any) -> VectorColumn:
         known = ", ".join(metrics_of(field.data_type))
         raise InvalidArgument(f"field {field.name!r} is {field.data_type}: metric {metric} is not one of {known}")
     several = [vectors] if is_one(field.data_type, vectors) else vectors
-    column = as_matrix(replace(field, nullable=False), several, what="query vector")
+    required = replace(field, nullable=False) if field.nullable else field
+    column = as_matrix(required, several, what="query vector")
     if not len(column):
         raise InvalidData(f"field {field.name!r}: no query vector given", field=field.name)
     if metric is Metric.COSINE:
@@ -110,6 +111,8 @@ def check_norms(column: VectorColumn, *, what: str = "row") -> None:
 
     PostgreSQL would answer NaN, which sorts last in a scan and is missing from an index. Raises InvalidData.
     """
+    if _are_ordinary(column):
+        return
     squares = _squared_norms(column)
     held = (squares >= _FLOAT32.tiny) & (squares <= _FLOAT32.max)
     if column.nulls is not None:
@@ -118,6 +121,15 @@ def check_norms(column: VectorColumn, *, what: str = "row") -> None:
         return
     row = int(np.argmin(held))
     raise Fault(row, _norm_fault(float(squares[row]), column.field)).named(column.field, what=what)
+
+
+def _are_ordinary(column: VectorColumn) -> bool:
+    """Whether all norms are far from the limits, by a sum in float32: it is quick, and within a millionth."""
+    if isinstance(column, SparseColumn) or column.values.dtype != np.float32 or not len(column):
+        return False
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares: NDArray[np.float32] = np.einsum("ij,ij->i", column.values, column.values)
+    return bool(squares.min() > 1e-30 and squares.max() < 1e30)  # noqa: PLR2004
 
 
 def _norm_fault(square: float, field: Field) -> str:
@@ -131,14 +143,7 @@ def _squared_norms(column: VectorColumn) -> NDArray[np.float64]:
     if isinstance(column, SparseColumn):
         wide = (values.astype(np.float64) for _, values in column.rows)
         return np.fromiter((values @ values for values in wide), np.float64, len(column))
-    values = column.values
-    if values.dtype == np.float32:
-        # A float32 sum is quick, and within a millionth: only what it finds near the limits needs the exact one.
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            quick: NDArray[np.float32] = np.einsum("ij,ij->i", values, values)
-        if ((quick > 1e-30) & (quick < 1e30)).all():  # noqa: PLR2004
-            return quick.astype(np.float64)
-    exact: NDArray[np.float64] = np.einsum("ij,ij->i", values, values, dtype=np.float64)
+    exact: NDArray[np.float64] = np.einsum("ij,ij->i", column.values, column.values, dtype=np.float64)
     return exact
 
 

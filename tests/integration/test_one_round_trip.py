@@ -1,0 +1,186 @@
+"""A question that is asked again is one round trip, and right whatever happened on the connection in between."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.pool import StaticPool
+
+import vecstore
+from samples import BOOK_FIELDS, book
+from vecstore import Collection, Hnsw, Store
+from vecstore.pipeline import session_of
+from vecstore.wire import Command
+from waiting import eventually
+
+QUERY = [1.0, 2.0, 3.0, 4.0]
+
+
+class Line:
+    """A line to the server that counts how often the client had to wait for an answer."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.turns = 0
+        self._asking = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._path)
+                threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
+                threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket, asks: bool) -> None:  # noqa: FBT001
+        with suppress(OSError):
+            while data := source.recv(1 << 20):
+                if asks and not self._asking:
+                    self.turns += 1
+                self._asking = asks
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def line(database_url: URL) -> Iterator[Line]:
+    line = Line(f"{database_url.query['host']}/.s.PGSQL.{database_url.port}")
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def far(line: Line, database_url: URL) -> Iterator[Store]:
+    with vecstore.connect(database_url.set(host="127.0.0.1", port=line.port, query={})) as store:
+        yield store
+
+
+def filled(store: Store) -> Collection:
+    books = store.create_collection("books", BOOK_FIELDS)
+    books.insert([book(key) for key in range(20)])
+    books.create_index("embedding", Hnsw())
+    return books
+
+
+CALLS: dict[str, Callable[[Collection], object]] = {
+    "search": lambda books: [hits.ids.tolist() for hits in books.search(QUERY, limit=3)],
+    "search of many vectors": lambda books: len(books.search(np.ones((200, 4)), limit=3)),
+    "search by the index": lambda books: books.search(QUERY, limit=3, exact=False, output_fields=["title"])[
+        0
+    ].to_dicts(),
+    "filtered search": lambda books: books.search(QUERY, limit=3, filter="year > 1905")[0].ids.tolist(),
+    "get": lambda books: books.get([3, 1, 2], output_fields=["id", "title"]),
+    "query": lambda books: books.query("year > 1905", output_fields=["id"], limit=2),
+    "count": lambda books: books.count(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_question_that_is_asked_again_is_one_round_trip(far: Store, line: Line, call: str) -> None:
+    books = filled(far)
+    first = CALLS[call](books)
+    assert CALLS[call](books) == first  # from here on it is prepared
+    before = line.turns
+    assert CALLS[call](books) == first
+    assert line.turns - before == 1
+
+
+@contextmanager
+def on_one_connection(url: URL, **options: object) -> Iterator[Store]:
+    engine = create_engine(url, poolclass=StaticPool, connect_args=options)
+    yield vecstore.connect(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "DISCARD ALL"])
+def test_statements_that_somebody_deallocated_are_prepared_again(database_url: URL, statement: str) -> None:
+    with on_one_connection(database_url) as store:
+        books = filled(store)
+        answers = {name: call(books) for name, call in CALLS.items()}
+        for _ in range(3):
+            for call in CALLS.values():
+                call(books)
+            with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text(statement))
+            assert {name: call(books) for name, call in CALLS.items()} == answers
+
+
+def prepared(store: Store) -> int:
+    with store.engine.connect() as connection:
+        count: int = connection.execute(
+            text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'vecstore%'")
+        ).scalar_one()
+    return count
+
+
+def test_no_more_is_prepared_than_there_is_room_for(database_url: URL) -> None:
+    with on_one_connection(database_url) as store:
+        books = filled(store)
+        for limit in range(1, 200):
+            for _ in range(3):
+                assert len(books.search(QUERY, limit=limit)[0]) == min(limit, 20)
+        assert 100 < prepared(store) < 200
+
+
+def test_nothing_is_prepared_where_the_connection_prepares_nothing(database_url: URL) -> None:
+    with on_one_connection(database_url, prepare_threshold=None) as store:
+        books = filled(store)
+        for _ in range(5):
+            assert len(books.search(QUERY, limit=3)[0]) == 3
+        assert prepared(store) == 0
+
+
+def test_a_caller_who_interrupts_a_question_gets_the_interrupt_and_a_connection_that_works(store: Store) -> None:
+    connection = store.engine.raw_connection()
+    session = session_of(connection, store._database.facts.vector_oids)
+    asleep = text("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)' AND state = 'active'")
+
+    def interrupt() -> None:
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+            eventually(lambda: observer.execute(asleep).scalar_one() == 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        session.transact([Command(b"SELECT 1"), Command(b"SELECT pg_sleep(600)"), Command(b"SELECT 2")])
+    thread.join()
+    assert session.rows(session.transact([Command(b"SELECT 3")])) == [[(3,)]]
+    connection.close()
+
+
+def test_an_error_of_one_command_undoes_them_all(store: Store, books: Collection) -> None:
+    insert = b"INSERT INTO books.entities (id, title, embedding, _partition) VALUES (1, '', '[1,2,3,4]', '_default')"
+    with store._database.asking("try") as session:
+        with pytest.raises(Exception, match="division by zero"):
+            session.transact([Command(insert), Command(b"SELECT 1/0")])
+        assert session.rows(session.transact([Command(b"SELECT 1")])) == [[(1,)]]
+    assert books.count() == 0
+
+
+def test_a_search_whose_connection_died_is_made_on_another(store: Store) -> None:
+    books = filled(store)
+    found = books.search(QUERY, limit=3)[0].ids.tolist()
+    for _ in range(3):
+        with store.engine.connect() as other:
+            other.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        assert books.search(QUERY, limit=3)[0].ids.tolist() == found
