@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import building, charts, entities, growth, importing, ingest, link, machine, memory, ours, parallel, searching
+from . import building, charts, entities, gateway, growth, importing, ingest, link, machine, memory, ours, parallel, searching
 from .bench import Bench, prepared
 from .data import BUNDLED, Dataset, clustered, load
 from .printing import print_curve, print_result, print_setting, print_targets
@@ -31,8 +31,9 @@ CASES: Mapping[str, Cases] = {
     "import": importing.cases,
     "memory": memory.cases,
     "growth": growth.cases,
+    "gateway": gateway.cases,
 }
-ASKED_FOR_BY_NAME = frozenset({"growth"})
+ASKED_FOR_BY_NAME = frozenset({"growth", "gateway"})
 
 
 def run(data: Dataset, names: Sequence[str], options: argparse.Namespace) -> dict[str, Report]:
