@@ -40,6 +40,10 @@ class Recent:
             return known
         return self.keep(key, find())
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+
     def _forget(self, now: float) -> None:
         """Make room: the values stand in the order in which they grow too old."""
         for key, (until, _) in list(self._values.items()):

@@ -174,6 +174,17 @@ def test_vectors_that_do_not_fit(milvus: MilvusClient, points: str) -> None:
         milvus.search(points, ["a text"], anns_field="v")
 
 
+def test_what_a_client_changes_is_seen_by_its_next_search(milvus: MilvusClient, points: str) -> None:
+    assert len(milvus.search(points, [QUERY], limit=3)[0]) == 3
+    milvus.release_collection(points)
+    with pytest.raises(MilvusException, match="collection not loaded"):
+        milvus.search(points, [QUERY], limit=3)
+    milvus.drop_collection(points)
+    milvus.create_collection(points, dimension=2, id_type="str", max_length=8)
+    milvus.insert(points, [{"id": "a", "vector": [1.0, 2.0]}])
+    assert [hit["id"] for hit in milvus.search(points, [[1.0, 2.0]], limit=3)[0]] == ["a"]
+
+
 # Other vectors
 
 

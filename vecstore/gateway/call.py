@@ -9,17 +9,26 @@ from hashlib import blake2b
 from ..collection import Collection
 from ..description import CollectionDescription
 from ..errors import CollectionNotFound, DatabaseNotFound
+from ..recent import Recent
 from ..store import Store
 from .errors import Fault, MilvusError
 
 DEFAULT_DATABASE = "default"
 
 
+# Seconds that a search may go by an older look at a collection which another process has changed.
+_LOOKS_HOLD = 1.0
+
+
 @dataclass(frozen=True)
 class Stores:
-    """A store for each database that somebody has asked for, all on one server: `default` is the one served."""
+    """A store for each database that somebody has asked for, all on one server: `default` is the one served.
+
+    looks  what searches found collections to be a moment ago
+    """
 
     default: Store
+    looks: Recent = field(default_factory=lambda: Recent(seconds=_LOOKS_HOLD))
     _others: dict[str, Store] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,6 +97,14 @@ class Call:
             return self.collection(name).describe(fresh=False)
         except CollectionNotFound:
             raise self.no_collection(name) from None
+
+    def glimpsed(self, name: str) -> CollectionDescription:
+        """A collection as known() says it, or as it was up to a second ago where another process has changed it.
+
+        What this process changes is seen at once: every call but those that read and write entities ends with a look
+        to be taken anew. A search pays for one round trip to PostgreSQL then, not for two. Raises MilvusError.
+        """
+        return self.stores.looks.get((self.database, name), lambda: self.known(name))
 
     def no_collection(self, name: str) -> MilvusError:
         return MilvusError(Fault.COLLECTION_NOT_FOUND, database=self.database, collection=name)

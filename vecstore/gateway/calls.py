@@ -44,3 +44,6 @@ CALLS: Mapping[str, Function] = {
     )
     for name, function in module.CALLS.items()
 }
+
+OF_ENTITIES = frozenset({*querying.CALLS, *searching.CALLS, *writing.CALLS})
+"""The RPCs that change no collection, only what is in it."""

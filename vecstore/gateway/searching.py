@@ -30,7 +30,7 @@ Scope = dict[str, Any]
 
 def search(call: Call, request: milvus_pb2.SearchRequest) -> milvus_pb2.SearchResults:
     """What is near to each vector, or to the vectors of entities; a page of an iterator where one asks for it."""
-    description = call.known(request.collection_name)
+    description = call.glimpsed(request.collection_name)
     check_readable(description, request.partition_names)
     given = Parameters(request.search_params)
     ask = ask_of(description, request, given)
@@ -95,7 +95,7 @@ def _scope(request: Any, asked: Sequence[str] | None, grouped_by: Field | None) 
 
 def hybrid_search(call: Call, request: milvus_pb2.HybridSearchRequest) -> milvus_pb2.SearchResults:
     """Several searches as one ranking; in groups where they are asked for, which are made of the whole ranking."""
-    description = call.known(request.collection_name)
+    description = call.glimpsed(request.collection_name)
     check_readable(description, request.partition_names)
     given = Parameters(request.rank_params)
     if request.function_chains:

@@ -28,7 +28,7 @@ from sqlalchemy import URL, Engine
 from ..errors import InvalidArgument, VecstoreError
 from ..store import connect
 from .call import DEFAULT_DATABASE, Call, Stores
-from .calls import CALLS
+from .calls import CALLS, OF_ENTITIES
 from .errors import described, failed, status, with_status
 from .refusals import REFUSED
 
@@ -204,6 +204,9 @@ def _answer(function: Callable[[Call, Any], Any], call: Call, request: Any, resp
         if seen is not exc and not isinstance(exc, VecstoreError):
             _log.exception("failed", extra=_about(call, request))
         return failed(response_class, status(seen, exc))
+    finally:
+        if call.rpc not in OF_ENTITIES:
+            call.stores.looks.clear()
 
 
 def _about(call: Call, request: Any) -> Mapping[str, object]:
