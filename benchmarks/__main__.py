@@ -13,7 +13,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import building, charts, entities, gateway, growth, importing, ingest, link, machine, memory, ours, parallel, searching
+from . import (
+    building,
+    charts,
+    entities,
+    gateway,
+    growth,
+    importing,
+    ingest,
+    link,
+    machine,
+    memory,
+    ours,
+    parallel,
+    searching,
+)
 from .bench import Bench, prepared
 from .data import BUNDLED, Dataset, clustered, load
 from .printing import print_curve, print_result, print_setting, print_targets

@@ -144,7 +144,10 @@ def _batches(data: Dataset) -> Iterator[list[Mapping[str, Any]]]:
     """Rows as a program has them: dicts."""
     for first in range(0, len(data.vectors), BATCH):
         columns = data.columns(np.arange(first, min(first + BATCH, len(data.vectors))))
-        plain = {name: column.tolist() if name != "embedding" and name != "details" else column for name, column in columns.items()}
+        plain = {
+            name: column.tolist() if name not in {"embedding", "details"} else column
+            for name, column in columns.items()
+        }
         yield [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
 
 

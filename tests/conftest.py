@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,8 @@ def template(server: EmbeddedServer) -> str:
     return _TEMPLATE
 
 
-@pytest.fixture
-def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
-    """A database of the test's own."""
-    name = f"test_{next(_numbers)}"
+@contextmanager
+def _database(server: EmbeddedServer, name: str, template: str) -> Iterator[URL]:
     janitor = DatabaseJanitor(
         user="postgres",
         host=str(server.socket_directory),
@@ -87,18 +86,24 @@ def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
 
 
 @pytest.fixture
+def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
+    """A database of the test's own."""
+    with _database(server, f"test_{next(_numbers)}", template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
+    """A database of a file's own, for tests that do not disturb each other."""
+    with _database(server, f"module_{next(_numbers)}", template) as url:
+        yield url
+
+
+@pytest.fixture
 def empty_url(server: EmbeddedServer) -> Iterator[URL]:
     """A database without schema vecstore and without pgvector."""
-    name = f"empty_{next(_numbers)}"
-    janitor = DatabaseJanitor(
-        user="postgres",
-        host=str(server.socket_directory),
-        port=server.url().port or 5432,
-        dbname=name,
-        template_dbname="template0",
-    )
-    with janitor:
-        yield server.url(name)
+    with _database(server, f"empty_{next(_numbers)}", "template0") as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
+from sqlalchemy import URL
 
 import vecstore
 from vecstore import Store
-from vecstore.gateway import Gateway
+from vecstore.gateway import Gateway, serve
 
 
 def book(key: int, **more: Any) -> dict[str, Any]:
     return {"id": key, "title": f"book {key}", "year": 1900 + key, "v": [1.0, float(key), 0.5, 0.25], **more}
 
 
+@pytest.fixture(scope="module")
+def gateway(module_url: URL) -> Iterator[Gateway]:
+    with serve(module_url, port=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
+    client = MilvusClient(f"http://{gateway.address}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def store(module_url: URL) -> Iterator[Store]:
+    with vecstore.connect(module_url) as store:
+        yield store
+
+
 @pytest.fixture
-def books(milvus: MilvusClient) -> str:
+def books(milvus: MilvusClient) -> Iterator[str]:
     """A loaded collection with an index by COSINE and dynamic fields, no rows."""
     schema = milvus.create_schema(enable_dynamic_field=True)
     schema.add_field("id", DataType.INT64, is_primary=True)
@@ -30,7 +51,8 @@ def books(milvus: MilvusClient) -> str:
     index = milvus.prepare_index_params()
     index.add_index("v", index_type="HNSW", metric_type="COSINE", params={"M": 8, "efConstruction": 64})
     milvus.create_collection("books", schema=schema, index_params=index)
-    return "books"
+    yield "books"
+    milvus.drop_collection("books")
 
 
 # Insert

@@ -21,9 +21,11 @@ from pymilvus import (
     WeightedRanker,
     connections,
 )
+from sqlalchemy import URL
 
+import vecstore
 from vecstore import Store
-from vecstore.gateway import Gateway
+from vecstore.gateway import Gateway, serve
 
 RNG = np.random.default_rng(6)
 VECTORS = RNG.standard_normal((300, 8)).astype(np.float32)
@@ -48,7 +50,26 @@ def made(milvus: MilvusClient, name: str, metric: str, *, index: str = "HNSW") -
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def gateway(module_url: URL) -> Iterator[Gateway]:
+    with serve(module_url, port=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
+    client = MilvusClient(f"http://{gateway.address}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def store(module_url: URL) -> Iterator[Store]:
+    with vecstore.connect(module_url) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
 def points(milvus: MilvusClient) -> str:
     return made(milvus, "points", "L2")
 
@@ -138,7 +159,8 @@ def test_search_by_ids(milvus: MilvusClient, points: str) -> None:
     assert [hit["id"] for hit in hits] == nearest("L2", 5)
 
 
-def test_partitions(milvus: MilvusClient, points: str) -> None:
+def test_partitions(milvus: MilvusClient) -> None:
+    points = made(milvus, "parted", "L2")
     milvus.create_partition(points, "other")
     milvus.insert(points, [{"id": 1000, "kind": "k", "v": QUERY}], partition_name="other")
     (hits,) = milvus.search(points, [QUERY], limit=5, partition_names=["other"])
@@ -174,7 +196,8 @@ def test_vectors_that_do_not_fit(milvus: MilvusClient, points: str) -> None:
         milvus.search(points, ["a text"], anns_field="v")
 
 
-def test_what_a_client_changes_is_seen_by_its_next_search(milvus: MilvusClient, points: str) -> None:
+def test_what_a_client_changes_is_seen_by_its_next_search(milvus: MilvusClient) -> None:
+    points = made(milvus, "changing", "L2")
     assert len(milvus.search(points, [QUERY], limit=3)[0]) == 3
     milvus.release_collection(points)
     with pytest.raises(MilvusException, match="collection not loaded"):
@@ -266,7 +289,7 @@ def test_the_search_iterator_takes_a_filter_and_a_range(milvus: MilvusClient, po
 # Hybrid search
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def papers(milvus: MilvusClient) -> str:
     schema = milvus.create_schema()
     schema.add_field("id", DataType.INT64, is_primary=True)
@@ -347,7 +370,8 @@ def orm(gateway: Gateway) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("orm")
-def test_the_older_interface(points: str, store: Store) -> None:
+def test_the_older_interface(milvus: MilvusClient, store: Store) -> None:
+    points = made(milvus, "older", "L2")
     collection = Collection(points)
     assert collection.num_entities == 300
     (hits,) = collection.search([QUERY], "v", {"metric_type": "L2"}, limit=3, output_fields=["kind"])

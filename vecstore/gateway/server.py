@@ -132,6 +132,10 @@ def _started(
         "grpc.so_reuseport": int(shared_port),
         "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
         "grpc.max_send_message_length": -1,
+        # Clients of Milvus ask every ten seconds whether we are there, calls or not; gRPC would take it for an attack.
+        "grpc.keepalive_permit_without_calls": 1,
+        "grpc.http2.min_recv_ping_interval_without_data_ms": 1_000,
+        "grpc.http2.max_ping_strikes": 0,
     }
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vecstore-gateway")
     server = grpc.server(pool, options=tuple(options.items()))
