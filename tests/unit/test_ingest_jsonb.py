@@ -116,3 +116,29 @@ def test_a_value_that_contains_itself_is_refused():
 def test_a_hundred_levels_are_taken(kind):
     value = nested(MAX_DEPTH, kind)
     assert json_value(text(value)) == value
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # The mark that keeps values apart is a value like any other.
+    | st.sampled_from(["\x1e", '",\x1e,"', "1e+22", ""])
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "\x1e", "e+"]), inner),
+    max_leaves=6,
+)
+
+
+@given(st.lists(JSON, max_size=6))
+def test_values_are_written_together_as_each_by_itself(values):
+    assert json_column(values) == [json_column([value])[0] for value in values]
+
+
+def test_a_fault_among_many_is_told_by_its_place():
+    values = [{"a": number} for number in range(2_000)]
+    values[1_234] = {"a": float("nan")}
+    with pytest.raises(Fault) as caught:
+        json_column(values)
+    assert caught.value.index == 1_234
