@@ -186,6 +186,13 @@ COLUMN_COMMENTS = """
 """
 
 
+VIEW_COLUMNS = """
+    SELECT a.attrelid::regclass || '.' || a.attname, col_description(a.attrelid, a.attnum)
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = 'vecstore'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0
+"""
+
+
 def test_every_object_explains_itself(store: Store) -> None:
     described = (*BOOK_FIELDS[:1], Field("title", DataType.TEXT, description="Its name"), *BOOK_FIELDS[3:])
     books = store.create_collection("books", described, dynamic=True)
@@ -194,7 +201,9 @@ def test_every_object_explains_itself(store: Store) -> None:
     with store.engine.connect() as connection:
         comments = {row[0]: row[1] for row in connection.exec_driver_sql(COMMENTS)}
         columns = {row[0]: row[1] for row in connection.exec_driver_sql(COLUMN_COMMENTS)}
+        of_views = {row[0]: row[1] for row in connection.exec_driver_sql(VIEW_COLUMNS)}
     assert {name for name, comment in comments.items() if not comment} == set()
+    assert {name for name, comment in of_views.items() if not comment} == set()
     assert comments["books.entities_novel"] == "The entities of partition novel"
     assert columns["title"] == "Its name"
     assert columns["_meta"]

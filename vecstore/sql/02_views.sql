@@ -249,3 +249,63 @@ COMMENT ON FUNCTION vecstore._bytes(regclass) IS 'Used by the views: bytes of a 
 
 
 COMMENT ON FUNCTION vecstore._meaning(text) IS 'Used by the views: what the comment of an index of vecstore says';
+
+
+DO $$
+DECLARE
+    view text;
+    col text;
+    meaning text;
+BEGIN
+    FOR view, col, meaning IN VALUES
+        ('aliases', 'name', 'The alias, which is a schema: SELECT ... FROM alias.entities'),
+        ('aliases', 'collection', 'The collection it stands for'),
+        ('aliases', 'created_at', 'When it was made, or its view made anew'),
+        ('partitions', 'collection', 'The collection'),
+        ('partitions', 'name', 'Its name to Milvus; where a partition key decides, _default_ and the number of the remainder'),
+        ('partitions', 'relation', 'Its table'),
+        ('partitions', 'rows_estimated', 'By the statistics; count(*) is exact'),
+        ('partitions', 'bytes', 'With indexes and TOAST; NULL while somebody drops or alters the table'),
+        ('fields', 'collection', 'The collection'),
+        ('fields', 'name', 'The field, and the column'),
+        ('fields', 'data_type', 'Milvus''s type'),
+        ('fields', 'column_type', 'PostgreSQL''s type'),
+        ('fields', 'dim', 'Dimensions of a vector'),
+        ('fields', 'max_length', 'Bytes that a string may have'),
+        ('fields', 'element_type', 'Milvus''s type of an array''s elements'),
+        ('fields', 'max_capacity', 'Elements that an array may have'),
+        ('fields', 'primary_key', 'Whether it is the primary key'),
+        ('fields', 'auto_id', 'Whether the key is drawn by the library'),
+        ('fields', 'partition_key', 'Whether its value decides the partition'),
+        ('fields', 'nullable', 'Whether it may be NULL'),
+        ('fields', 'default_value', 'What stands for a value that is not given, as SQL'),
+        ('fields', 'description', 'What the field is, as it was declared'),
+        ('fields', 'position', 'The number of the column'),
+        ('indexes', 'collection', 'The collection'),
+        ('indexes', 'name', 'The index; NULL while another transaction builds it'),
+        ('indexes', 'field', 'The field, or the path into a JSON field, that it is of'),
+        ('indexes', 'method', 'PostgreSQL''s access method: hnsw, ivfflat, btree, gin'),
+        ('indexes', 'metric', 'How vectors are compared: L2, IP, COSINE, HAMMING, JACCARD'),
+        ('indexes', 'half_precision', 'Whether it holds vectors in half precision, as more than 2,000 dimensions ask for'),
+        ('indexes', 'state', 'ready, building, or invalid: left of a build that was interrupted'),
+        ('indexes', 'build_phase', 'What a build is at, as pg_stat_progress_create_index says'),
+        ('indexes', 'build_percent', 'How far a build has come, over all partitions'),
+        ('indexes', 'bytes', 'Of all partitions together'),
+        ('indexes', 'options', 'What it was built with'),
+        ('indexes', 'operator_class', 'PostgreSQL''s operator class'),
+        ('collections', 'name', 'The collection, which is a schema: SELECT ... FROM name.entities'),
+        ('collections', 'description', 'What it is, as it was declared'),
+        ('collections', 'owner', 'The role it belongs to'),
+        ('collections', 'partition_key', 'The field whose value decides the partition; NULL where partitions have names'),
+        ('collections', 'dynamic', 'Whether entities may have fields that were not declared, in column _meta'),
+        ('collections', 'aliases', 'Its other names'),
+        ('collections', 'partitions', 'How many it has'),
+        ('collections', 'rows_estimated', 'By the statistics; count(*) is exact'),
+        ('collections', 'bytes', 'With indexes and TOAST'),
+        ('collections', 'properties', 'What Milvus''s clients set of it'),
+        ('collections', 'created_at', 'When it was created')
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN vecstore.%I.%I IS %L', view, col, meaning);
+    END LOOP;
+END
+$$;

@@ -740,6 +740,39 @@ COMMENT ON VIEW vecstore.trash IS
     'What was dropped and is kept, as far as you may look into it: restore_collection(), restore_partition(), purge()';
 
 
+COMMENT ON COLUMN vecstore.trash.id IS 'What restore_collection(), restore_partition() and purge() call it by';
+
+
+COMMENT ON COLUMN vecstore.trash.collection IS 'The name the collection had';
+
+
+COMMENT ON COLUMN vecstore.trash.partition IS 'The partition that was dropped; NULL where it was the collection';
+
+
+COMMENT ON COLUMN vecstore.trash.dropped_at IS 'When it was dropped';
+
+
+COMMENT ON COLUMN vecstore.trash.dropped_by IS 'The role that dropped it';
+
+
+COMMENT ON COLUMN vecstore.trash.kept_until IS 'purge() frees it after that';
+
+
+COMMENT ON COLUMN vecstore.trash.aliases IS 'The aliases that the collection had';
+
+
+COMMENT ON COLUMN vecstore.trash.owner IS 'The role it belongs to';
+
+
+COMMENT ON COLUMN vecstore.trash.relation IS 'Its table';
+
+
+COMMENT ON COLUMN vecstore.trash.rows_estimated IS 'By the statistics; count(*) is exact';
+
+
+COMMENT ON COLUMN vecstore.trash.bytes IS 'With indexes and TOAST';
+
+
 COMMENT ON PROCEDURE vecstore.drop_partition(text, text, boolean, interval) IS
     'Drop a partition with its entities; with keep => ''7 days'', restore_partition() takes it back; with cascade => true, also what others made that depends on it';
 
