@@ -67,6 +67,10 @@ PEER_milvus-lite := pymilvus
 bench-peers: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## vecstore beside other libraries; DATA=folder, OUT=folder
 	@$(BIN)/python -m benchmarks.peers $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
 
+.PHONY: bench-restoring
+bench-restoring: $(READY) ## a drop that is kept, and taking it back, beside loading anew
+	@$(BIN)/python -m benchmarks.restoring
+
 .PHONY: bench-filtered
 bench-filtered: $(READY) ## filtered search beside raw pgvector; DATA=folder for other data than the bundled
 	@$(BIN)/python -m benchmarks.filtered $(DATA)

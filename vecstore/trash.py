@@ -175,7 +175,7 @@ def relations(connection: Connection, schema: str) -> list[str]:
     return list(connection.execute(_RELATIONS, {"schema": schema}).scalars())
 
 
-_NEXT_ID = text("SELECT pg_catalog.nextval('vecstore.trash_id_seq')")
+_NEXT_ID = text("SELECT pg_catalog.nextval(CAST('vecstore.trash_id_seq' AS regclass))")
 
 
 def new_place(connection: Connection) -> tuple[int, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as harness
-from benchmarks import charts, data, document, filtered, growth
+from benchmarks import charts, data, document, filtered, growth, restoring
 from benchmarks.measuring import Answer, Figures, Tally, Truth
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers.report import COLUMNS
@@ -55,6 +56,14 @@ def test_a_run_of_the_harness_measures_its_cases_and_what_it_writes_makes_a_docu
         assert all(len(line) == len(few) and min(line) > 0 for line in curve.lines.values())
         assert (tmp_path / charts.curve_file(curve)).exists()
     assert (tmp_path / "ratios.svg").read_text(encoding="utf-8").count("search") >= len(reports["search"].results)
+
+
+def test_what_restoring_takes_is_measured_beside_loading(major: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert restoring.main(["--rows", "300", "--dim", "8", "--rounds", "1", "--server", str(major)]) == 0
+    printed = capsys.readouterr().out
+    assert "300 rows of 8 dimensions" in printed
+    for step in ("load it anew", "drop the collection, kept", "restore it", "restore the partition"):
+        assert re.search(rf"{step}.* [\d,]+\.\d ", printed)
 
 
 def test_the_page_of_figures_is_what_its_figures_make_of_it() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -515,6 +517,32 @@ def test_purge_frees_the_rest_where_one_is_in_use(store: Store, library: Collect
     assert [entry.id for entry in store.purge(older_than=FOR_GOOD)] == [novel.id]
     assert whole.id != novel.id
     assert left_over(store) == 0
+
+
+def test_of_a_purge_and_a_restore_at_once_one_has_its_way(store: Store, library: Collection) -> None:
+    """And of two purges at once, each is free to free what the other has not."""
+    library.drop_partition("novel", keep=WEEK)
+    library.drop(keep=WEEK, cascade=True)
+    begin = threading.Barrier(3)
+
+    def restored() -> bool:
+        begin.wait()
+        try:
+            return store.restore("books").count() == 50
+        except TrashNotFound:
+            return False
+
+    def purged() -> list[int]:
+        begin.wait()
+        return [entry.id for entry in store.purge(FOR_GOOD)]
+
+    with ThreadPoolExecutor(3) as pool:
+        restoring, *purging = (pool.submit(work) for work in (restored, purged, purged))
+        is_restored, freed = restoring.result(), [number for it in purging for number in it.result()]
+    assert len(freed) == len(set(freed)) == (1 if is_restored else 2)
+    assert store.trash() == ()
+    assert store.has_collection("books") == store.has_collection("prod") == is_restored
+    assert store.doctor() == ()
 
 
 def test_what_plain_sql_dropped_from_the_trash_is_forgotten(store: Store, library: Collection) -> None:

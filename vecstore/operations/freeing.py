@@ -122,32 +122,34 @@ def purge(database: Database, older_than: timedelta | None) -> tuple[trash.Trash
         listed = trash.entries(connection)
         due = trash.due(connection, older_than)
 
+    freed = set()
+
+    def give_up(entry: Trashed) -> None:
+        if database.alter(f"free {entry.label}", [entry.schema], partial(_give_up, entry)):
+            freed.add(entry.id)
+
     try:
-        _each(partial(_give_up, database), due)
+        _each(give_up, due)
     finally:
         with database.reading("look for dropped collections") as connection:
             waiting = [found for found in unfinished(connection) if found.is_mine]
         _each(partial(_free, database), waiting)
-    freed = {entry.id for entry in due}
     return tuple(entry for entry in listed if entry.id in freed)
 
 
-def _give_up(database: Database, entry: Trashed) -> None:
-    """Of a partition, all; a collection may be large: from now on it is being freed."""
-
-    def work(connection: Connection) -> None:
-        if not trash.is_there(connection, entry.id):  # somebody was faster
-            return
-        if entry.partition is not None:
-            connection.execute(registry.forget_trash(entry.id))
-            connection.execute(ddl.drop_table(entry.schema, entry.table, cascade=True))
-            connection.execute(ddl.drop_schema(entry.schema, cascade=True))
-            return
-        for schema in entry.alias_places.values():
-            if catalog.schema_exists(connection, schema):
-                connection.execute(registry.forget_alias(schema))
-                connection.execute(ddl.drop_schema(schema, cascade=True))
-        for statement in registry.give_up(entry.id):
-            connection.execute(statement)
-
-    database.alter(f"free {entry.label}", [entry.schema], work)
+def _give_up(entry: Trashed, connection: Connection) -> bool:
+    """Of a partition, all; of a collection, which may be large, the way back. False where somebody was faster."""
+    if not trash.is_there(connection, entry.id):
+        return False
+    if entry.partition is not None:
+        connection.execute(registry.forget_trash(entry.id))
+        connection.execute(ddl.drop_table(entry.schema, entry.table, cascade=True))
+        connection.execute(ddl.drop_schema(entry.schema, cascade=True))
+        return True
+    for schema in entry.alias_places.values():
+        if catalog.schema_exists(connection, schema):
+            connection.execute(registry.forget_alias(schema))
+            connection.execute(ddl.drop_schema(schema, cascade=True))
+    for statement in registry.give_up(entry.id):
+        connection.execute(statement)
+    return True
