@@ -21,6 +21,7 @@ from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
 from .hits import Hit, Hits, SearchPath
 from .index import Index
+from .lock_modes import LockMode
 from .operations.compacting import CompactedPartition, CompactResult, PartitionState
 from .operations.entities import DeleteResult, InsertResult
 from .operations.indexes import IndexQualityWarning
@@ -28,6 +29,7 @@ from .operations.maintenance import Finding, FindingKind
 from .operations.overview import CollectionOverview, IndexOverview, PartitionOverview
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .partition import Partition
+from .plan import LockHolder, Plan, PlanKind, PlannedLock, PlannedObject
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
 from .store import Store, connect
 from .trash import TrashEntry
@@ -66,6 +68,8 @@ __all__ = [
     "IndexStats",
     "InsertResult",
     "IvfFlat",
+    "LockHolder",
+    "LockMode",
     "Metric",
     "OtherIndex",
     "Partition",
@@ -73,6 +77,10 @@ __all__ = [
     "PartitionOverview",
     "PartitionState",
     "PartitionStats",
+    "Plan",
+    "PlanKind",
+    "PlannedLock",
+    "PlannedObject",
     "Rrf",
     "SearchPath",
     "Store",

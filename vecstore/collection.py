@@ -16,19 +16,22 @@ from .index import Index
 from .operations import (
     collections,
     compacting,
+    delete_plans,
     entities,
     fields,
     indexes,
     overview,
     partitions,
+    plans,
     statistics,
 )
 from .operations.compacting import CompactResult
-from .operations.entities import DeleteResult, InsertResult
+from .operations.entities import DeleteResult, Doomed, InsertResult
 from .operations.opening import opened, opened_anew
 from .operations.overview import CollectionOverview
 from .operations.statistics import CollectionStats
 from .partition import Partition
+from .plan import Plan
 from .reader import Reader
 from .schema import Field, IndexSpec
 
@@ -285,5 +288,47 @@ class Collection(Reader):
 
         Raises InvalidArgument unless it is told what to delete, or where the condition is always true; FilterError.
         """
-        selection = Selection(partition_names, where, filter, filter_params)
-        return entities.delete(self._database, self.name, ids=ids, selection=selection)
+        doomed = Doomed(ids, Selection(partition_names, where, filter, filter_params))
+        return entities.delete(self._database, self.name, doomed)
+
+    # Plans: see it first
+
+    def drop_plan(self, *, cascade: bool = False, keep: timedelta | None = None) -> Plan:
+        """What drop() would do now: print() it, and run() it. Takes no lock that anybody waits for, changes nothing.
+
+        Rows are counted where the tables have up to 64 MiB, else they are PostgreSQL's estimate. What somebody drops or
+        alters at this moment is not measured. Raises CollectionNotFound.
+        """
+        return plans.drop_collection(self._database, self.name, cascade=cascade, keep=keep)
+
+    def drop_partition_plan(self, partition_name: str, *, cascade: bool = False, keep: timedelta | None = None) -> Plan:
+        """What drop_partition() would do now, as drop_plan() says it. Raises PartitionNotFound."""
+        return plans.drop_partition(self._database, self.name, partition_name, cascade=cascade, keep=keep)
+
+    def drop_index_plan(self, index_name: str | None = None) -> Plan:
+        """What drop_index() would do now, and about how long it takes to build the index again.
+
+        Raises IndexNotFound, InvalidArgument naming the candidates where there are several and none is named.
+        """
+        return plans.drop_index(self._database, self.name, index_name)
+
+    def truncate_plan(self, partition_name: str | None = None) -> Plan:
+        """What truncate() would do now, as drop_plan() says it. Raises PartitionNotFound."""
+        return plans.truncate(self._database, self.name, partition_name)
+
+    def delete_plan(
+        self,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        *,
+        ids: Any = None,
+        where: ColumnElement[bool] | None = None,
+        filter_params: Mapping[str, Any] | None = None,
+        partition_names: Sequence[str] | None = None,
+    ) -> Plan:
+        """What delete() would do now: counts what matches, as a search reads it, and says where another way is better.
+
+        run() deletes if exactly as many entities match then; of which they are it keeps no account. Raises what
+        delete() raises of what it is told.
+        """
+        doomed = Doomed(ids, Selection(partition_names, where, filter, filter_params))
+        return delete_plans.delete(self._database, self.name, doomed)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import VecstoreError
-from . import installing, looking, restoring, serving
+from . import dropping, installing, looking, restoring, serving
 from .commands import FAILED, Commands
 
 _DESCRIPTION = """\
-Look at collections, and care for the databases of vecstore.
+Look at collections, drop and delete what is in them, and care for the databases of vecstore.
 
 Every command works on one database, which --target names, or else the variable DATABASE_URL:
 
@@ -22,7 +22,7 @@ Every command works on one database, which --target names, or else the variable 
 """
 
 _EPILOG = """\
-Exit status: 0 done; 1 not done, the reason is on standard error; 2 wrong usage.
+Exit status: 0 done; 1 not done, the reason is on standard error; 2 wrong usage; 3 not confirmed, nothing was changed.
 `vecstore COMMAND --help` says more of a command.
 """
 
@@ -51,6 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vecstore {__version__}")
     parser.set_defaults(sql=None, needs_target=True)
     commands = Commands(parser)
-    for module in (looking, restoring, installing, serving):
+    for module in (looking, dropping, restoring, installing, serving):
         module.add_to(commands)
     return parser

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 DONE = 0
 FAILED = 1
+NOT_CONFIRMED = 3
 
 Run = Callable[[argparse.Namespace], int]
 Option = Callable[[argparse.ArgumentParser], object]

@@ -118,11 +118,11 @@ def drop(
         description = _ours(connection, name, "drop")
         check(connection)
         kept_for = keeping.period(database, connection, description, keep)
-        if kept_for > retention.NOT_AT_ALL:
-            refuse(keeping.objections(connection, description, cascade=cascade))
+        is_kept = kept_for > retention.NOT_AT_ALL
+        refuse(objections(connection, name, description, cascade=cascade, is_kept=is_kept))
+        if is_kept:
             keeping.keep_collection(connection, description, kept_for)
             return False
-        refuse(objections(connection, name, description, cascade=cascade))
         with refusing_dependents(f"collection {name!r}"):
             for statement in drop_statements(database, description, cascade=cascade):
                 connection.execute(statement)
@@ -143,11 +143,14 @@ def _aliases_of(database: Database, name: str) -> list[str]:
 
 
 def objections(
-    connection: Connection, name: str, description: CollectionDescription, *, cascade: bool
+    connection: Connection, name: str, description: CollectionDescription, *, cascade: bool, is_kept: bool
 ) -> Iterator[Objection]:
     """What stands against dropping a collection that was found under this name."""
     if description.name != name:
         yield _is_alias(name, description, "drop")
+    if is_kept:
+        yield from keeping.objections(connection, description, cascade=cascade)
+        return
     if description.aliases:
         yield CollectionHasAliases(
             f"collection {description.name!r} has aliases, drop them first: {', '.join(description.aliases)}; or keep "

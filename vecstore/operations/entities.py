@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Table, select, text
 from sqlalchemy import delete as delete_from
 
 from .. import catalog, ddl, tables
-from ..conditions import Selection, has_key, is_always_true
+from ..conditions import Selection, checked_partitions, has_key, is_always_true
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, PlanOutdated, driver_error
@@ -317,16 +317,14 @@ def _once(ids: Any) -> Any:
     return list(ids) if isinstance(ids, Iterator) else ids
 
 
-def delete(
-    database: Database, collection: str, *, ids: Any, selection: Selection, expected: int | None = None
-) -> DeleteResult:
-    """Expected  how many entities must go; where it is another number, none goes: PlanOutdated."""
-    asked = Doomed(ids, selection)
+def delete(database: Database, collection: str, doomed: Doomed, *, expected: int | None = None) -> DeleteResult:
+    """All or, where `expected` is another number than that of those that match, none: PlanOutdated."""
 
     def attempt() -> DeleteResult:
         with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
             _, description = described(database, connection, collection)
-            result = DeleteResult(connection.execute(asked.statement(database, description)).rowcount)
+            statement = doomed.statement(database, description)
+            result = DeleteResult(connection.execute(statement).rowcount)
             if expected is not None and result.count != expected:
                 raise PlanOutdated(
                     f"entities of {collection!r}: {result.count:,} match, {expected:,} did when the delete was "
@@ -361,3 +359,10 @@ class Doomed:
 
     def statement(self, database: Database, description: CollectionDescription) -> Delete:
         return delete_from(_table(database, description)).where(*self.conditions(database, description))
+
+    def leaves(self, description: CollectionDescription) -> Sequence[str]:
+        """The tables that the statement looks into: of the partitions that are named, or all."""
+        names = self._selection.partition_names
+        if names is None:
+            return description.leaves
+        return [description.partition(name).table for name in checked_partitions(description, names)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Executable, text
 
 from .. import catalog, ddl, registry, retention, trash
 from ..database import Database, lock_name
@@ -87,31 +87,51 @@ def _shown(what: str, objects: Sequence[Dependent]) -> Iterator[Objection]:
 
 def keep_collection(connection: Connection, description: CollectionDescription, keep: timedelta) -> None:
     """Put a collection into the trash, with its aliases."""
-    number, place = trash.new_place(connection)
-    for alias, schema in trash.alias_places(place, description.aliases).items():
+    for alias in description.aliases:
         lock_name(connection, alias)
-        connection.execute(ddl.rename_schema(alias, schema))
-    connection.execute(ddl.rename_schema(description.name, place))
-    for statement in registry.move_to_trash(
-        description.oid, description.name, number=number, aliases=description.aliases, keep=keep
-    ):
+    for statement in collection_statements(description, keep, trash.new_place(connection)):
         connection.execute(statement)
+
+
+def collection_statements(
+    description: CollectionDescription, keep: timedelta, place: tuple[int, str]
+) -> Iterator[Executable]:
+    """Another name for the schema, and for those of its aliases: no table is locked."""
+    number, schema_there = place
+    for alias, schema in trash.alias_places(schema_there, description.aliases).items():
+        yield ddl.rename_schema(alias, schema)
+    yield ddl.rename_schema(description.name, schema_there)
+    yield from registry.move_to_trash(
+        description.oid, description.name, number=number, aliases=description.aliases, keep=keep
+    )
 
 
 def keep_partition(
     connection: Connection, description: CollectionDescription, partition: PartitionDescription, keep: timedelta
 ) -> None:
     """Put a partition's table, with its indexes, into the trash."""
-    name, leaf = description.name, partition.table
-    number, place = trash.new_place(connection)
-    connection.execute(
-        registry.move_partition_to_trash(name, description.oid, partition.name, leaf, number=number, keep=keep)
-    )
-    owner = connection.execute(_OWNER, {"schema": name, "table": leaf}).scalar_one()
-    for statement in ddl.create_trash_schema(place, owner):
+    for statement in partition_statements(connection, description, partition, keep, trash.new_place(connection)):
         connection.execute(statement)
-    connection.execute(ddl.detach_leaf(name, leaf))
+
+
+def partition_statements(
+    connection: Connection,
+    description: CollectionDescription,
+    partition: PartitionDescription,
+    keep: timedelta,
+    place: tuple[int, str],
+) -> list[Executable]:
+    """The leaf detached, and moved into a schema of its own."""
+    number, schema_there = place
+    name, leaf = description.name, partition.table
+    owner = connection.execute(_OWNER, {"schema": name, "table": leaf}).scalar_one()
     key = description.schema.primary_key
-    if key.auto_id:  # the collection's sequence, which goes with the collection
-        connection.execute(ddl.drop_default(name, leaf, key.name))
-    connection.execute(ddl.move_table(name, leaf, place))
+    # The default draws from the collection's sequence, which goes with the collection.
+    without_default = [ddl.drop_default(name, leaf, key.name)] if key.auto_id else []
+    return [
+        registry.move_partition_to_trash(name, description.oid, partition.name, leaf, number=number, keep=keep),
+        *ddl.create_trash_schema(schema_there, owner),
+        ddl.detach_leaf(name, leaf),
+        *without_default,
+        ddl.move_table(name, leaf, schema_there),
+    ]

@@ -91,11 +91,9 @@ def drop(
         check(connection)
         kept_for = keeping.period(database, connection, description, keep)
         is_kept = kept_for > retention.NOT_AT_ALL
-        refuse(objections(connection, description, partition, cascade=cascade or is_kept))
+        refuse(objections(connection, description, partition, cascade=cascade, is_kept=is_kept))
         if is_kept:
-            found = description.partition(partition)
-            refuse(keeping.objections_to_partition(connection, description, found))
-            keeping.keep_partition(connection, description, found, kept_for)
+            keeping.keep_partition(connection, description, description.partition(partition), kept_for)
             return
         with refusing_dependents(_named(description, partition)):
             connection.execute(drop_statement(description, partition, cascade=cascade))
@@ -104,7 +102,7 @@ def drop(
 
 
 def objections(
-    connection: Connection, description: CollectionDescription, partition: str, *, cascade: bool
+    connection: Connection, description: CollectionDescription, partition: str, *, cascade: bool, is_kept: bool
 ) -> Iterator[Objection]:
     """What stands against dropping a partition; raises PartitionNotFound where there is nothing to drop."""
     yield from made_from_key(description, "drop")
@@ -112,8 +110,11 @@ def objections(
         yield OperationRefused(
             f"the default partition of collection {description.name!r} cannot be dropped; truncate() empties it"
         )
-    leaf = description.partition(partition).table
-    if not cascade:
+    found = description.partition(partition)
+    leaf = found.table
+    if is_kept:
+        yield from keeping.objections_to_partition(connection, description, found)
+    elif not cascade:
         yield from dependence(connection, _named(description, partition), description.name, leaf, with_schema=False)
 
 
