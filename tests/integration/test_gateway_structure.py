@@ -210,6 +210,22 @@ def test_what_a_collection_cannot_have_is_said(milvus: MilvusClient, change: Cal
     assert not milvus.has_collection("books")
 
 
+def test_what_somebody_writes_into_our_properties_breaks_nothing(
+    milvus: MilvusClient, books: str, store: Store
+) -> None:
+    odd = {
+        "milvus.shards_num": "many",
+        "milvus.consistency_level": "9" * 99,
+        "milvus.loaded": "{",
+        "milvus.index.x": "[",
+    }
+    store.collection(books).alter(properties={**odd, "milvus.field.year": "7", "milvus.index.y": "{}"})
+    found = milvus.describe_collection(books)
+    assert (found["num_shards"], found["consistency_level_name"]) == (1, "Strong")
+    assert milvus.list_indexes(books) == []
+    assert milvus.get_load_state(books) == {"state": LoadState.Loaded}
+
+
 # Partitions
 
 
@@ -521,6 +537,21 @@ def test_a_database_of_milvus_is_one_of_postgresql(milvus: MilvusClient, look: L
     assert reason(lambda: milvus.drop_database("default"))[1].startswith("can not drop default database")
     assert reason(lambda: milvus.drop_database("postgres"))[0] == 800  # somebody else's
     assert reason(lambda: milvus.use_database("nothing") or milvus.list_collections())[0] == 800
+
+
+def test_a_database_that_another_gateway_has_dropped_is_not_found(
+    milvus: MilvusClient, gateway: Gateway, database_url: URL
+) -> None:
+    milvus.create_database("vecstore_shared")
+    here = MilvusClient(f"http://{gateway.address}", db_name="vecstore_shared")
+    assert here.list_collections() == []
+    with serve(database_url, port=0) as other:
+        there = MilvusClient(f"http://{other.address}")
+        there.drop_database("vecstore_shared")
+        there.close()
+    for _ in range(2):
+        assert reason(here.list_collections) == (800, "database not found[database=vecstore_shared]")
+    here.close()
 
 
 # What there is one of, and upkeep

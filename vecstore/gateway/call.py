@@ -44,6 +44,13 @@ class Stores:
                     raise MilvusError(Fault.DATABASE_NOT_FOUND, database=database) from None
             return self._others[database]
 
+    def is_gone(self, database: str) -> bool:
+        """Whether a database that was served has been dropped, by another worker or by SQL; if so, let go of it."""
+        if database == DEFAULT_DATABASE or database in self.default.list_databases():
+            return False
+        self.forget(database)
+        return True
+
     def forget(self, database: str) -> None:
         """Let go of the connections to a database, which is to be dropped."""
         with self._lock:

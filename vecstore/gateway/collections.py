@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from .schema import (
 _CONSISTENCY = "milvus.consistency_level"
 _SHARDS = "milvus.shards_num"
 _DESCRIPTION = "collection.description"
+_LONGEST_NUMBER = 5
 
 # Milvus would hide or change entities because of these; a promise that nobody keeps is worse than none.
 _NOT_KEPT = {
@@ -108,14 +110,20 @@ def _description(call: Call, found: CollectionDescription) -> Any:
         collectionID=found.oid,
         created_timestamp=hybrid(found.created_at),
         created_utc_timestamp=_milliseconds(found.created_at),
-        shards_num=int(kept.get(_SHARDS, "1")),
+        shards_num=_number(kept, _SHARDS, 1),
         aliases=found.aliases,
-        consistency_level=int(kept.get(_CONSISTENCY, common_pb2.ConsistencyLevel.Strong)),
+        consistency_level=_number(kept, _CONSISTENCY, common_pb2.ConsistencyLevel.Strong),
         collection_name=found.name,
         properties=messages(shown_properties(kept)),
         db_name=call.database,
         num_partitions=len(found.partitions),
     )
+
+
+def _number(kept: Mapping[str, str], name: str, usual: int) -> int:
+    """A small number that was kept; the usual one where somebody made a text of it."""
+    value = kept.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < _LONGEST_NUMBER else usual
 
 
 def _milliseconds(moment: datetime | None) -> int:
@@ -148,7 +156,7 @@ def show_collections(call: Call, request: Any) -> Any:
         created_utc_timestamps=[_milliseconds(it.created_at) for it in found],
         inMemory_percentages=[100 if state.is_any_loaded(it.properties) else 0 for it in found],
         query_service_available=[state.is_any_loaded(it.properties) for it in found],
-        shards_num=[int(it.properties.get(_SHARDS, "1")) for it in found],
+        shards_num=[_number(it.properties, _SHARDS, 1) for it in found],
     )
 
 

@@ -25,11 +25,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 from sqlalchemy import URL, Engine
 
-from ..errors import InvalidArgument, VecstoreError
+from ..errors import ConnectionLost, InvalidArgument, VecstoreError
 from ..store import connect
 from .call import DEFAULT_DATABASE, Call, Stores
 from .calls import CALLS, OF_ENTITIES
-from .errors import described, failed, status, with_status
+from .errors import Fault, MilvusError, described, failed, status, with_status
 from .refusals import REFUSED
 
 _SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
@@ -62,8 +62,9 @@ class Tls:
 class Gateway:
     """A gateway that answers, until stop(). A context manager."""
 
-    def __init__(self, server: Any, stores: Stores, host: str, port: int) -> None:
+    def __init__(self, server: Any, stores: Stores, healthy: health.HealthServicer, host: str, port: int) -> None:
         self._server = server
+        self._healthy = healthy
         self._stores = stores
         self.host = host
         self.port = port
@@ -89,6 +90,7 @@ class Gateway:
 
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         """Take no more calls, let those that are under way end for `grace` seconds, close the stores."""
+        self._healthy.enter_graceful_shutdown()
         self._server.stop(grace).wait()
         self._stores.close()
 
@@ -144,7 +146,7 @@ def _started(
     for service in ("", _SERVICE.full_name):
         healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    gateway = Gateway(server, stores, host, port)
+    gateway = Gateway(server, stores, healthy, host, port)
     try:
         if tls is None:
             gateway.port = server.add_insecure_port(gateway.address)
@@ -204,13 +206,24 @@ def _answer(function: Callable[[Call, Any], Any], call: Call, request: Any, resp
     try:
         return function(call, request)
     except Exception as exc:  # noqa: BLE001 - whatever it is, the client gets an answer
-        seen = described(exc, request, call.database)
+        seen = described(_explained(call, exc), request, call.database)
         if seen is not exc and not isinstance(exc, VecstoreError):
             _log.exception("failed", extra=_about(call, request))
         return failed(response_class, status(seen, exc))
     finally:
         if call.rpc not in OF_ENTITIES:
             call.stores.looks.clear()
+
+
+def _explained(call: Call, exc: Exception) -> Exception:
+    """What a lost connection to a database that is there no more means."""
+    if not isinstance(exc, ConnectionLost):
+        return exc
+    try:
+        is_gone = call.stores.is_gone(call.database)
+    except VecstoreError:
+        return exc
+    return MilvusError(Fault.DATABASE_NOT_FOUND, database=call.database) if is_gone else exc
 
 
 def _about(call: Call, request: Any) -> Mapping[str, object]:
