@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as harness
-from benchmarks import charts, data, document, filtered, growth, restoring
+from benchmarks import charts, data, document, filtered, gateway, growth, restoring
 from benchmarks.measuring import Answer, Figures, Tally, Truth
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers.report import COLUMNS
@@ -64,6 +64,19 @@ def test_what_restoring_takes_is_measured_beside_loading(major: int, capsys: pyt
     assert "300 rows of 8 dimensions" in printed
     for step in ("load it anew", "drop the collection, kept", "restore it", "restore the partition"):
         assert re.search(rf"{step}.* [\d,]+\.\d ", printed)
+
+
+def test_the_gateway_is_measured_beside_the_library(
+    major: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "find_spec", lambda _: None)  # milvus-lite, which takes its time
+    monkeypatch.setattr(gateway, "SEARCHES", 2)
+    names = ["--only", "gateway", "--server", str(major)]
+    assert harness.main(["--synthetic", "300x8", "--rounds", "1", "--queries", "2", *names]) == 0
+    printed = capsys.readouterr().out
+    assert "search of 10 by MilvusClient through the gateway" in printed
+    assert "insert of 300 rows in batches of 1,000 by MilvusClient" in printed
+    assert "16 clients at once" in printed
 
 
 def test_the_page_of_figures_is_what_its_figures_make_of_it() -> None:
