@@ -76,7 +76,7 @@ def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest
 
 def _refuse_unserved(request: milvus_pb2.SearchRequest, given: Parameters) -> None:
     given.refuse("json_path", "analyzer_name", "time_fields")
-    for name in ("highlighter", "function_score"):
+    for name in ("highlighter", "function_score", "search_aggregation"):
         if request.HasField(name):
             raise invalid(f"{name} is not supported here")
     if request.function_chains:
