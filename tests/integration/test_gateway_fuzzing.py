@@ -13,11 +13,12 @@ import pytest
 from google.protobuf.message import Message
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
+from sqlalchemy import URL
 
 import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import DataType, Field, Store
-from vecstore.gateway import Gateway
+from vecstore.gateway import Gateway, serve
 from vecstore.gateway.server import MAX_MESSAGE_BYTES
 
 ROUNDS = 2_100
@@ -214,6 +215,14 @@ class Fuzzer:
         bits = 32 if field.cpp_type in {field.CPPTYPE_INT32, field.CPPTYPE_UINT32} else 64
         unsigned = field.cpp_type in {field.CPPTYPE_UINT32, field.CPPTYPE_UINT64}
         return number % 2**bits if unsigned else (number + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
+@pytest.fixture
+def gateway(database_url: URL) -> Iterator[Gateway]:
+    """One that waits for what is under way, however slow the machine is."""
+    gateway = serve(database_url, port=0)
+    yield gateway
+    gateway.stop(grace=120)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -62,8 +63,18 @@ class Tls:
 class Gateway:
     """A gateway that answers, until stop(). A context manager."""
 
-    def __init__(self, server: Any, stores: Stores, healthy: health.HealthServicer, host: str, port: int) -> None:
+    def __init__(
+        self,
+        server: Any,
+        pool: ThreadPoolExecutor,
+        stores: Stores,
+        healthy: health.HealthServicer,
+        *,
+        host: str,
+        port: int,
+    ) -> None:
         self._server = server
+        self._pool = pool
         self._healthy = healthy
         self._stores = stores
         self.host = host
@@ -90,8 +101,13 @@ class Gateway:
 
     def stop(self, grace: float = _GRACE_SECONDS) -> None:
         """Take no more calls, let those that are under way end for `grace` seconds, close the stores."""
+        deadline = time.monotonic() + grace
         self._healthy.enter_graceful_shutdown()
         self._server.stop(grace).wait()
+        # A call whose client has gone is over for gRPC, and its thread still at work on a connection of ours.
+        ending = threading.Thread(target=self._pool.shutdown, daemon=True)
+        ending.start()
+        ending.join(max(0.0, deadline - time.monotonic()))
         self._stores.close()
 
 
@@ -146,7 +162,7 @@ def _started(
     for service in ("", _SERVICE.full_name):
         healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    gateway = Gateway(server, stores, healthy, host, port)
+    gateway = Gateway(server, pool, stores, healthy, host=host, port=port)
     try:
         if tls is None:
             gateway.port = server.add_insecure_port(gateway.address)
