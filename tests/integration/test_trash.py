@@ -173,6 +173,32 @@ def test_the_name_is_free_at_once_and_nobody_meets_what_is_in_the_trash(store: S
     assert store.overview()[0].rows_estimated == 0
 
 
+def test_statements_that_are_prepared_do_not_find_what_is_in_the_trash(
+    store: Store, library: Collection, fill: Fill
+) -> None:
+    def found(**options: object) -> set[int]:
+        return set(library.search([1, 60, 4, 0.5], limit=100, **options)[0].ids.tolist())
+
+    for _ in range(12):
+        assert len(found()) == 100
+        assert 60 in found(exact=True)
+        assert library.count() == 150
+    library.drop_partition("novel", keep=WEEK)
+    assert max(found()) < 50
+    assert max(found(exact=True)) < 50
+    assert library.count() == 50
+    library.drop(keep=WEEK, cascade=True)
+    for call in (found, library.count, lambda: fill(library, range(3)), lambda: library.delete(ids=[1])):
+        with pytest.raises(CollectionNotFound):
+            call()
+    store.create_collection("books", BOOK_FIELDS)
+    fill(library, range(1000, 1003))
+    assert found() == found(exact=True) == {1000, 1001, 1002}
+    library.drop()
+    store.restore("books")
+    assert found() == set(range(50))
+
+
 def test_the_trash_says_what_it_holds(store: Store, library: Collection) -> None:
     bytes_before = library.stats().bytes
     novel_before = next(part.bytes for part in library.stats().partitions if part.name == "novel")

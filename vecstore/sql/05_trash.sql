@@ -318,7 +318,8 @@ BEGIN
     IF vecstore._needs_too_many_locks(target.entities) THEN
         RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
             MESSAGE = format('collection %L has more partitions than one transaction can lock', collection),
-            HINT = 'The library''s store.drop_collection() drops it whole; or drop partitions first, some hundred at a time.';
+            HINT = 'The library''s store.drop_collection() drops it whole; so do keep => ''1 second'' and then, alone, '
+                   'CALL vecstore.purge().';
     END IF;
     CALL vecstore._change(what, format('DROP TABLE %I.entities %s', collection, behaviour));
     CALL vecstore._change(what, format('DROP SCHEMA %I %s', collection, behaviour));
