@@ -208,6 +208,24 @@ def test_what_a_client_changes_is_seen_by_its_next_search(milvus: MilvusClient) 
     assert [hit["id"] for hit in milvus.search(points, [[1.0, 2.0]], limit=3)[0]] == ["a"]
 
 
+def test_no_error_is_due_to_what_another_process_has_changed_meanwhile(milvus: MilvusClient, store: Store) -> None:
+    points = made(milvus, "elsewhere", "L2")
+    assert len(milvus.search(points, [QUERY], limit=3)[0]) == 3
+    collection = store.collection(points)
+    collection.create_partition("late")
+    collection.insert([{"id": 1000, "kind": "k", "year": None, "v": QUERY}], partition_name="late")
+    (hits,) = milvus.search(points, [QUERY], limit=3, partition_names=["late"])
+    assert [hit["id"] for hit in hits] == [1000]
+    collection.drop()
+    fields = (
+        vecstore.Field("id", vecstore.DataType.VARCHAR, primary_key=True, max_length=8),
+        vecstore.Field("v", vecstore.DataType.FLOAT_VECTOR, dim=2),
+    )
+    store.create_collection(points, fields).insert([{"id": "a", "v": [1, 2]}])
+    (hits,) = milvus.search(points, [[1.0, 2.0]], limit=3)
+    assert [hit["id"] for hit in hits] == ["a"]
+
+
 # Other vectors
 
 

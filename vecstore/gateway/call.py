@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TypeVar
 
 from ..collection import Collection
 from ..description import CollectionDescription
-from ..errors import CollectionNotFound, DatabaseNotFound
+from ..errors import CollectionNotFound, DatabaseNotFound, NotFound
 from ..recent import Recent
 from ..store import Store
 from .errors import Fault, MilvusError
 
 DEFAULT_DATABASE = "default"
+
+T = TypeVar("T")
 
 
 # Seconds that a search may go by an older look at a collection which another process has changed.
@@ -105,13 +109,21 @@ class Call:
         except CollectionNotFound:
             raise self.no_collection(name) from None
 
-    def glimpsed(self, name: str) -> CollectionDescription:
-        """A collection as known() says it, or as it was up to a second ago where another process has changed it.
+    def answered(self, name: str, answer: Callable[[CollectionDescription], T]) -> T:
+        """What a search answers, which goes by a look at its collection that may be a second old.
 
-        What this process changes is seen at once: every call but those that read and write entities ends with a look
-        to be taken anew. A search pays for one round trip to PostgreSQL then, not for two. Raises MilvusError.
+        So it pays for one round trip to PostgreSQL, not for two. What this process changes is seen at once, for every
+        call but those that read and write entities ends with a look to be taken anew; and no error is due to an old
+        look: where one is met, and the collection is another by now, the answer is made again.
         """
-        return self.stores.looks.get((self.database, name), lambda: self.known(name))
+        seen = self.stores.looks.get((self.database, name), lambda: self.known(name))
+        try:
+            return answer(seen)
+        except (MilvusError, NotFound, ValueError, TypeError):
+            known = self.known(name)
+            if known is seen:
+                raise
+        return answer(known)
 
     def no_collection(self, name: str) -> MilvusError:
         return MilvusError(Fault.COLLECTION_NOT_FOUND, database=self.database, collection=name)

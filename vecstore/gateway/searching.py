@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
 from ..collection import Collection
+from ..description import CollectionDescription
 from ..fusion import AnnRequest, TextRequest, Weighted
 from ..hits import Hit
 from ..schema import Field
@@ -30,7 +32,12 @@ Scope = dict[str, Any]
 
 def search(call: Call, request: milvus_pb2.SearchRequest) -> milvus_pb2.SearchResults:
     """What is near to each vector, or to the vectors of entities; a page of an iterator where one asks for it."""
-    description = call.glimpsed(request.collection_name)
+    return call.answered(request.collection_name, partial(_found, call, request))
+
+
+def _found(
+    call: Call, request: milvus_pb2.SearchRequest, description: CollectionDescription
+) -> milvus_pb2.SearchResults:
     check_readable(description, request.partition_names)
     given = Parameters(request.search_params)
     ask = ask_of(description, request, given)
@@ -95,7 +102,12 @@ def _scope(request: Any, asked: Sequence[str] | None, grouped_by: Field | None) 
 
 def hybrid_search(call: Call, request: milvus_pb2.HybridSearchRequest) -> milvus_pb2.SearchResults:
     """Several searches as one ranking; in groups where they are asked for, which are made of the whole ranking."""
-    description = call.glimpsed(request.collection_name)
+    return call.answered(request.collection_name, partial(_fused, call, request))
+
+
+def _fused(
+    call: Call, request: milvus_pb2.HybridSearchRequest, description: CollectionDescription
+) -> milvus_pb2.SearchResults:
     check_readable(description, request.partition_names)
     given = Parameters(request.rank_params)
     if request.function_chains:
