@@ -46,10 +46,6 @@ class Relation:
     def qualified(self) -> str:
         return f"{self.schema}.{self.name}"
 
-    @property
-    def is_index(self) -> bool:
-        return self.kind in {"i", "I"}
-
 
 _RELATIONS = text("""
     WITH RECURSIVE tables AS (

@@ -91,16 +91,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         LEFT JOIN pg_catalog.pg_rewrite w ON w.tableoid = d.classid AND w.oid = d.objid
         LEFT JOIN pg_catalog.pg_class v ON v.oid = w.ev_class
         WHERE d.deptype IN ('n', 'a', 'i', 'P', 'S')
-    ), stranger AS (
-        SELECT g.classid, g.objid
-        FROM going g
-        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                          JOIN going whole ON whole.classid = d.refclassid AND whole.objid = d.refobjid
-                          WHERE d.classid = g.classid AND d.objid = g.objid AND d.deptype IN ('a', 'i', 'P', 'S'))
-          AND NOT EXISTS (SELECT FROM vecstore.alias_registry a
-                          WHERE g.classid = 'pg_catalog.pg_class'::regclass AND a.view = g.objid)
+    ), stranger AS MATERIALIZED (
+        SELECT classid, objid FROM going
       EXCEPT
         SELECT classid, objid FROM own
+    ), named AS (
+        SELECT s.classid, s.objid
+        FROM stranger s
+        WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                          JOIN going whole ON whole.classid = d.refclassid AND whole.objid = d.refobjid
+                          WHERE d.classid = s.classid AND d.objid = s.objid AND d.deptype IN ('a', 'i', 'P', 'S'))
+          AND NOT EXISTS (SELECT FROM vecstore.alias_registry a
+                          WHERE s.classid = 'pg_catalog.pg_class'::regclass AND a.view = s.objid)
       UNION
         -- Somebody's own table, made a partition of ours.
         SELECT own.classid, own.objid
@@ -110,7 +112,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         WHERE n.nspname <> schema_name
     )
     SELECT DISTINCT s.objid::bigint, o.type, o.identity
-    FROM stranger s
+    FROM named s
     CROSS JOIN pg_catalog.pg_identify_object(s.classid, s.objid, 0) o
     LEFT JOIN pg_catalog.pg_constraint k ON k.tableoid = s.classid AND k.oid = s.objid
     WHERE coalesce(k.conparentid, 0) = 0  -- a foreign key has a copy for each leaf that it refers to
