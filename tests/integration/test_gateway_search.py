@@ -32,15 +32,15 @@ VECTORS = RNG.standard_normal((300, 8)).astype(np.float32)
 QUERY = VECTORS[7].tolist()
 
 
-def made(milvus: MilvusClient, name: str, metric: str, *, index: str = "HNSW") -> str:
-    """300 entities: id, kind (one of five), a nullable year, a vector, dynamic `even`."""
+def made(milvus: MilvusClient, name: str, metric: str) -> str:
+    """300 entities: id, kind (one of five), a nullable year, a vector, dynamic `even`; searches are exact."""
     schema = milvus.create_schema(enable_dynamic_field=True)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("kind", DataType.VARCHAR, max_length=20)
     schema.add_field("year", DataType.INT32, nullable=True)
     schema.add_field("v", DataType.FLOAT_VECTOR, dim=8)
     params = milvus.prepare_index_params()
-    params.add_index("v", index_type=index, metric_type=metric)
+    params.add_index("v", index_type="FLAT", metric_type=metric)
     milvus.create_collection(name, schema=schema, index_params=params)
     rows = [
         {"id": key, "kind": f"k{key % 5}", "year": key if key % 3 else None, "v": VECTORS[key], "even": key % 2 == 0}
@@ -91,7 +91,7 @@ def nearest(metric: str, count: int) -> list[int]:
 
 @pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
 def test_scores_are_those_of_milvus(milvus: MilvusClient, metric: str) -> None:
-    name = made(milvus, f"by_{metric}", metric, index="FLAT")
+    name = made(milvus, f"by_{metric}", metric)
     (hits,) = milvus.search(name, [QUERY], limit=10, output_fields=["kind"])
     assert [hit["id"] for hit in hits] == nearest(metric, 10)
     assert [hit["distance"] for hit in hits] == pytest.approx(scores(metric)[nearest(metric, 10)].tolist(), abs=1e-4)
@@ -265,7 +265,7 @@ def test_vectors_of_every_type_find_themselves(milvus: MilvusClient, name: str) 
 
 @pytest.mark.parametrize("metric", ["L2", "COSINE"])
 def test_the_search_iterator_gives_each_entity_once_nearest_first(milvus: MilvusClient, metric: str) -> None:
-    name = made(milvus, f"through_{metric}", metric, index="FLAT")
+    name = made(milvus, f"through_{metric}", metric)
     iterator = milvus.search_iterator(name, [QUERY], batch_size=64, search_params={"metric_type": metric})
     ids = []
     while page := iterator.next():
@@ -409,7 +409,7 @@ def test_the_older_interface(milvus: MilvusClient, store: Store) -> None:
 @pytest.mark.usefixtures("orm")
 @pytest.mark.parametrize("metric", ["L2", "IP"])
 def test_the_older_search_iterator(milvus: MilvusClient, metric: str) -> None:
-    name = made(milvus, f"older_{metric}", metric, index="FLAT")
+    name = made(milvus, f"older_{metric}", metric)
     iterator = Collection(name).search_iterator([QUERY], "v", {"metric_type": metric}, batch_size=50)
     ids = []
     while page := iterator.next():
