@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -145,6 +146,17 @@ def test_a_collection_is_dropped_and_a_second_time_nothing_happens(
     )
     milvus.create_collection(books, schema=books_schema())
     assert milvus.get_collection_stats(books) == {"row_count": 0}
+
+
+def test_what_a_client_drops_can_be_kept_and_restored(milvus: MilvusClient, books: str, store: Store) -> None:
+    milvus.alter_collection_properties(books, {"vecstore.keep_dropped": "7 days"})
+    store.collection(books).insert([{"id": 1, "tags": [], "embedding": [1, 2, 3, 4]}])
+    milvus.drop_collection(books)
+    assert (milvus.has_collection(books), [entry.collection for entry in store.trash()]) == (False, [books])
+    store.restore(books)
+    assert milvus.get_collection_stats(books) == {"row_count": 1}
+    why = reason(lambda: milvus.alter_collection_properties(books, {"vecstore.keep_dropped": "ever"}))
+    assert "no time" in why[1]
 
 
 def test_views_of_others_stop_a_drop_with_their_names(milvus: MilvusClient, books: str, store: Store) -> None:
@@ -332,6 +344,18 @@ def test_a_vector_index_is_pgvectors_and_shown_as_it_was_asked(
     milvus.drop_index(books, "by_vector")
     assert milvus.list_indexes(books) == []
     assert store.collection(books).indexes == []
+
+
+def test_a_large_collection_is_indexed_without_keeping_writers_waiting(
+    milvus: MilvusClient, books: str, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vecstore.gateway.indexes._ONLINE_FROM", 1)
+    caplog.set_level(logging.INFO, "vecstore.database")
+    store.collection(books).insert([{"id": 1, "tags": [], "embedding": [1, 2, 3, 4]}])
+    milvus.create_index(books, index(milvus, "embedding", index_type="HNSW", metric_type="L2"))
+    assert "create index 'embedding' of 'books' online: done" in caplog.text
+    shown = milvus.describe_index(books, "embedding")
+    assert (shown["index_type"], shown["state"], shown["indexed_rows"]) == ("HNSW", "Finished", 1)
 
 
 @pytest.mark.parametrize(
