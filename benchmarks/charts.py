@@ -87,7 +87,7 @@ def _ratios(targets: Sequence[Target]) -> Figure:
 def _curve(curve: Curve) -> Figure:
     figure = Figure(figsize=(6.4, 3.6))
     axes = figure.subplots()
-    for name, line in curve.lines.items():
+    for name, line in curve.p50.items():
         axes.plot(curve.x, line, marker="o", markersize=3, label=name)
     if max(curve.x) > _DECADES * max(1, min(curve.x)):
         axes.set_xscale("log")
@@ -95,7 +95,7 @@ def _curve(curve: Curve) -> Figure:
     axes.set_xticks(curve.x, [f"{x:,}" for x in curve.x], fontsize=8)
     axes.minorticks_off()
     axes.set_xlabel(curve.x_label)
-    axes.set_ylabel(curve.y_label)
+    axes.set_ylabel("p50, ms")
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

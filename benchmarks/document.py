@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import charts
 from .__main__ import CASES
@@ -21,6 +22,9 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
 _PART = re.compile(r"(<!-- measured: (?P<name>[a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _NOT_MEASURED = "Not measured yet.\n"
+
+# What is the same for all cases of a run, and is said once.
+_MACHINE = ("PostgreSQL", "pgvector", "processors", "memory", "system", "Python")
 
 Reports = Mapping[str, Report]
 
@@ -40,7 +44,7 @@ def written(text: str, reports: Reports, peers: PeerReport | None = None) -> str
     """The text with all tables in it as the reports have them."""
     parts = {name: _report(report) for name, report in reports.items()}
     parts["targets"] = _targets(reports)
-    parts["peers"] = [] if peers is None else [*peers.table(), "", f"Measured on {listed(peers.setting)}."]
+    parts["peers"] = [] if peers is None else [*peers.table(), "", f"On {listed(peers.setting)}."]
 
     def filled(part: re.Match[str]) -> str:
         lines = parts.get(part["name"])
@@ -52,7 +56,9 @@ def written(text: str, reports: Reports, peers: PeerReport | None = None) -> str
 def _targets(reports: Reports) -> list[str]:
     targets = [target for report in reports.values() for result in report.results for target in result.targets]
     rows = [(target.promise, target.asked, target.measured, "yes" if target.met else "**no**") for target in targets]
-    return markdown(("", "asked", "reached", "met"), rows) if rows else []
+    machines = {listed({name: report.setting[name] for name in _MACHINE}) for report in reports.values()}
+    table = markdown(("", "asked", "reached", "met"), rows)
+    return [*table, "", *(f"On {machine}." for machine in sorted(machines))] if rows else []
 
 
 def _report(report: Report) -> list[str]:
@@ -64,8 +70,16 @@ def _report(report: Report) -> list[str]:
         lines += ["Each cell is vecstore / by hand.", ""]
     lines += [line for result in report.results for line in _notes(result)]
     lines += [line for curve in report.curves for line in _curve(curve)]
-    lines.append(f"Measured on {listed(report.setting)}.")
+    lines.append(_occasion(report.setting))
     return lines
+
+
+def _occasion(setting: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in setting.items() if name in {"load average", "date"}}
+    return (
+        f"{setting['data']}: {setting['rows']:,} x {setting['dimensions']}, {setting['rounds']} rounds, "
+        f"{setting['queries']} queries, {listed(rest)}."
+    )
 
 
 def _row(result: Result) -> tuple[str, ...]:
@@ -88,13 +102,12 @@ def _notes(result: Result) -> Iterator[str]:
 
 
 def _curve(curve: Curve) -> Iterator[str]:
-    header = (curve.x_label, *(f"{name}, {curve.y_label}" for name in curve.lines))
-    rows = [
-        (f"{x:,}", *(f"{line[position]:.3g}" for line in curve.lines.values())) for position, x in enumerate(curve.x)
-    ]
+    columns = {f"{name}, p50 ms": line for name, line in curve.p50.items()}
+    columns |= {f"{name}, CPU ms": line for name, line in curve.cpu.items()}
+    rows = [(f"{x:,}", *(f"{line[position]:.3g}" for line in columns.values())) for position, x in enumerate(curve.x)]
     yield f"![{curve.case}](performance/{charts.curve_file(curve)})"
     yield ""
-    yield from markdown(header, rows)
+    yield from markdown((curve.x_label, *columns), rows)
     yield ""
 
 
@@ -103,7 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=DOCUMENT.with_suffix(""), metavar="FOLDER")
     folder = parser.parse_args(arguments).folder
     reports, peers = read(folder), read_peers(folder)
-    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), reports, peers), encoding="utf-8")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    homeless = sorted(reports.keys() - {part["name"] for part in _PART.finditer(text)})
+    if homeless:
+        parser.error(f"{DOCUMENT.name} has no place for {', '.join(homeless)}: <!-- measured: {homeless[0]} -->")
+    DOCUMENT.write_text(written(text, reports, peers), encoding="utf-8")
     charts.drawn(list(reports.values()), DOCUMENT.with_suffix(""))
     if peers is not None:
         charts.drawn_peers(peers, DOCUMENT.with_suffix("") / "peers.svg")

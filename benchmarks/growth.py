@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,9 +27,17 @@ PARTITIONS = (1, 4, 16, 64, 256, 1_024)
 FIELDS = (3, 10, 20, 40, 60)
 
 _FEW, _DIM = 300, 64
-_MS = "p50 ms"
 
-Lines = Mapping[str, list[float]]
+
+@dataclass(frozen=True)
+class _Lines:
+    """A point is added to each line as it is measured."""
+
+    p50: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def curve(self, case: str, x_label: str, x: Sequence[float]) -> Curve:
+        return Curve(case, x_label, x, dict(self.p50), dict(self.cpu))
 
 
 def cases(bench: Bench) -> Iterator[Curve]:
@@ -44,7 +52,7 @@ def cases(bench: Bench) -> Iterator[Curve]:
 
 def by_rows(bench: Bench, sizes: Sequence[int]) -> Curve:
     """Of one partition with an HNSW index, made up in the dimensions of the data."""
-    lines: Lines = defaultdict(list)
+    lines = _Lines()
     for size in sizes:
         data = clustered(size, bench.data.dim)
         grown = replace(bench, data=data, queries=data.queries[: len(bench.queries)])
@@ -53,12 +61,12 @@ def by_rows(bench: Bench, sizes: Sequence[int]) -> Curve:
             grown.settle(collection)
             _measure(grown, _sides(grown, collection), lines)
         grown.by_hand.close()
-    return Curve("Search by rows", f"rows of {bench.data.dim} dimensions", _MS, sizes, dict(lines))
+    return lines.curve("Search by rows", f"rows of {bench.data.dim} dimensions", sizes)
 
 
 def by_collections(bench: Bench, counts: Sequence[int]) -> Curve:
     """One collection among many, searched alone; and all of them, one after the other, the client knowing them."""
-    lines: Lines = defaultdict(list)
+    lines = _Lines()
     made: list[Collection] = []
     searches: list[Callable[[int], object]] = []
     for count in counts:
@@ -75,12 +83,12 @@ def by_collections(bench: Bench, counts: Sequence[int]) -> Curve:
         _measure(bench, each, lines, ", another one each time", calls=max(len(bench.queries), len(made)))
     for collection in made:
         collection.drop()
-    return Curve("Search by collections", "collections in the database", _MS, counts, dict(lines))
+    return lines.curve("Search by collections", "collections in the database", counts)
 
 
 def by_partitions(bench: Bench, counts: Sequence[int]) -> Curve:
     """One partition of many, by name; the leaf table by hand."""
-    lines: Lines = defaultdict(list)
+    lines = _Lines()
     with bench.temporary("partitioned", bench.all_rows) as collection:
         collection.create_index("embedding", HNSW)
         made = 1
@@ -90,12 +98,12 @@ def by_partitions(bench: Bench, counts: Sequence[int]) -> Curve:
             made = count
             bench.settle(collection)
             _measure(bench, _sides(bench, collection, partition_names=["_default"]), lines)
-    return Curve("Search of one partition by partitions", "partitions", _MS, counts, dict(lines))
+    return lines.curve("Search of one partition by partitions", "partitions", counts)
 
 
 def by_fields(bench: Bench, counts: Sequence[int]) -> Curve:
     """Ids alone, and with all fields but the vector."""
-    lines: Lines = defaultdict(list)
+    lines = _Lines()
     data = bench.data
     for count in counts:
         names = [f"number_{position}" for position in range(count - 2)]
@@ -111,7 +119,7 @@ def by_fields(bench: Bench, counts: Sequence[int]) -> Curve:
         _measure(bench, _sides(bench, collection), lines)
         _measure(bench, _sides(bench, collection, output_fields=names), lines, ", all fields")
         collection.drop()
-    return Curve("Search by fields", "fields", _MS, counts, dict(lines))
+    return lines.curve("Search by fields", "fields", counts)
 
 
 def _filled(bench: Bench, name: str) -> Collection:
@@ -141,9 +149,10 @@ def _sides(bench: Bench, collection: Collection, **options: Sequence[str]) -> di
 
 
 def _measure(
-    bench: Bench, sides: Mapping[str, Side], lines: Lines, suffix: str = "", *, calls: int | None = None
+    bench: Bench, sides: Mapping[str, Side], lines: _Lines, suffix: str = "", *, calls: int | None = None
 ) -> None:
     """Add a point to each side's line. All that is called is called once before."""
     count = calls or len(bench.queries)
     for name, times in bench.race(sides, calls=count, warming=count).items():
-        lines[name + suffix].append(float(np.median(times.percentiles(50))))
+        lines.p50[name + suffix].append(float(np.median(times.percentiles(50))))
+        lines.cpu[name + suffix].append(times.client_cpu_ms + times.server_cpu_ms)

@@ -36,10 +36,12 @@ def print_result(result: Result) -> None:
 def print_curve(curve: Curve) -> None:
     table = Table(title=curve.case, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(curve.x_label, justify="right")
-    for name in curve.lines:
-        table.add_column(f"{name}, {curve.y_label}", justify="right")
+    for name in curve.p50:
+        table.add_column(f"{name}\np50 / CPU ms", justify="right")
     for position, x in enumerate(curve.x):
-        table.add_row(f"{x:,}", *(f"{line[position]:,.3f}" for line in curve.lines.values()))
+        table.add_row(
+            f"{x:,}", *(f"{line[position]:,.3f} / {curve.cpu[name][position]:,.3f}" for name, line in curve.p50.items())
+        )
     _console().print(table, highlight=False)
 
 

@@ -105,13 +105,13 @@ def noted(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How figures grow: lines by name, one figure for each x."""
+    """How p50 grows: lines by name, milliseconds for each x; and CPU milliseconds of client and server together."""
 
     case: str
     x_label: str
-    y_label: str
     x: Sequence[float]
-    lines: Mapping[str, Sequence[float]]
+    p50: Mapping[str, Sequence[float]]
+    cpu: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)

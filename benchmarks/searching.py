@@ -28,6 +28,7 @@ from .timing import Side
 
 BATCH = 64
 _EF_LADDER = (10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 300, 400, 600, 800, 1_000)
+_EQUAL = 0.002  # two builds of one index differ by as much in recall
 
 _SEARCH = sql.SQL("SELECT id, embedding <=> %(query)b{fields} FROM {table} ORDER BY {distance} LIMIT {limit}")
 _BY_INDEX = sql.SQL("embedding <=> %(query)b")
@@ -152,7 +153,7 @@ def _one_partition(bench: Bench) -> Result:
 
 
 def _all_partitions(bench: Bench) -> Result:
-    """One index over all rows by hand, at the least ef_search whose recall is vecstore's, or the highest there is."""
+    """One index over all rows by hand, at the least ef_search whose recall is vecstore's, but for .002."""
     collection, queries, connection = bench.split, bench.queries, bench.by_hand
     by_hand = searching_by_hand(connection, statement(connection, bench.leaf(bench.packages)))
     recall = _recall(bench, lambda query: collection.search(query, K)[0].ids.tolist())
@@ -161,7 +162,7 @@ def _all_partitions(bench: Bench) -> Result:
     for ef in _EF_LADDER:
         _set_ef(connection, ef)
         reached = _recall(bench, lambda query: [row[0] for row in by_hand(query)])
-        if reached >= recall:
+        if reached >= recall - _EQUAL:
             break
 
     def ours(number: int) -> object:

@@ -53,7 +53,8 @@ def test_a_run_of_the_harness_measures_its_cases_and_what_it_writes_makes_a_docu
         assert all(target.promise in printed for target in result.targets)
     for curve, few in zip(reports["growth"].curves, sizes.values(), strict=True):
         assert tuple(curve.x) == few
-        assert all(len(line) == len(few) and min(line) > 0 for line in curve.lines.values())
+        assert curve.p50.keys() == curve.cpu.keys()
+        assert all(len(line) == len(few) and min(line) > 0 for line in (*curve.p50.values(), *curve.cpu.values()))
         assert (tmp_path / charts.curve_file(curve)).exists()
     assert (tmp_path / "ratios.svg").read_text(encoding="utf-8").count("search") >= len(reports["search"].results)
 
