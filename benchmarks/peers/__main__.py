@@ -52,7 +52,7 @@ SCRIPTS: Mapping[str, Script] = {
 def measured(script: Script, data: Path) -> Found:
     with _server(on_server=script.on_server) as arguments:
         command = [str(script.python), "-m", f"benchmarks.peers.{script.module}", str(data), *arguments]
-        environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False", "LANCE_LOG": "error"}
+        environment = {**os.environ, "ANONYMIZED_TELEMETRY": "False"}
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)  # noqa: S603
     found: Found = json.loads(done.stdout.splitlines()[-1])
     return found

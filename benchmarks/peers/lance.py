@@ -30,7 +30,13 @@ class Lance:
         self._table.create_scalar_index("section", index_type="BITMAP")
 
     def search(self, query: NDArray[np.float32], effort: int, section: str | None) -> list[int]:
-        asked = self._table.search(query).distance_type("cosine").limit(K).select(["id"]).refine_factor(_REFINE)
+        asked = (
+            self._table.search(query)
+            .distance_type("cosine")
+            .limit(K)
+            .select(["id", "_distance"])
+            .refine_factor(_REFINE)
+        )
         asked = asked.ef(max(effort, K * _REFINE))
         if section is not None:
             asked = asked.where(f"section = '{section}'", prefilter=True)
