@@ -17,6 +17,7 @@ _OWN, _OTHERS = "#3b6ea8", "#b8b8b8"
 _PEERS = {
     "load_s": "load, s",
     "search_p50_ms": "search, p50 ms",
+    "search_cpu_ms": "search, CPU ms",
     "filtered_p50_ms": "filtered, p50 ms",
     "memory_mb": "peak memory, MB",
 }
@@ -29,8 +30,8 @@ def drawn(reports: Sequence[Report], folder: Path) -> list[Path]:
 
 
 def drawn_peers(report: PeerReport, path: Path) -> Path:
-    """A bar for each peer in each of four questions."""
-    figure = Figure(figsize=(10, 0.3 * len(report.peers) + 1))
+    """A bar for each peer to each question."""
+    figure = Figure(figsize=(11, 0.3 * len(report.peers) + 1))
     names = list(report.peers)[::-1]
     for axes, (key, title) in zip(figure.subplots(1, len(_PEERS), sharey=True), _PEERS.items(), strict=True):
         found = [report.peers[name][key] or 0 for name in names]

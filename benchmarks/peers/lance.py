@@ -8,6 +8,7 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pyarrow as pa
+from lancedb.index import Bitmap, HnswSq
 from numpy.typing import NDArray
 
 from ..data import Dataset
@@ -26,8 +27,8 @@ class Lance:
 
     def load(self, data: Dataset) -> None:
         self._table = self._database.create_table("packages", data=_table(data, np.arange(len(data.vectors))))
-        self._table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_HNSW_SQ")
-        self._table.create_scalar_index("section", index_type="BITMAP")
+        self._table.create_index("vector", config=HnswSq(distance_type="cosine"))
+        self._table.create_index("section", config=Bitmap())
 
     def search(self, query: NDArray[np.float32], effort: int, section: str | None) -> list[int]:
         asked = (

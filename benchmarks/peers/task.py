@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +25,9 @@ QUERIES = 100
 EFFORTS = (10, 20, 40, 80, 160, 320, 1_000)  # where an effort is an ef_search
 _SHARE = 0.1  # of the rows in the section that is searched in and deleted, or nearly
 _PAUSE = 0.05
+
+
+Pids = Callable[[], Sequence[str]]
 
 
 class Peer(Protocol):
@@ -76,7 +81,7 @@ def size_of(folder: Path) -> int:
 class Watch(threading.Thread):
     """The peak of what these processes have for themselves, and share with one another, in bytes."""
 
-    def __init__(self, pids: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, pids: Pids) -> None:
         super().__init__(daemon=True)
         self._pids = pids
         self._ended = threading.Event()
@@ -109,11 +114,18 @@ def _kilobytes(line: str | None) -> int:
 
 
 def family(extra: Sequence[str] = ()) -> list[str]:
-    """This process, and these and their children: a server of PostgreSQL's."""
-    found = ["self", *extra]
-    for pid in extra:
-        found += Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    """This process, and these, with their children: those of a server of PostgreSQL's are its sessions."""
+    found = [str(os.getpid()), *extra]
+    for pid in tuple(found):
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += children.read_text(encoding="ascii").split()
     return found
+
+
+def cpu_seconds(pids: Sequence[str]) -> float:
+    """User and system time of these processes."""
+    stats = [Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split() for pid in pids]
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def run(peer: Peer, data: Dataset, *, server: Sequence[str] = ()) -> dict[str, Any]:
@@ -123,11 +135,14 @@ def run(peer: Peer, data: Dataset, *, server: Sequence[str] = ()) -> dict[str, A
     section = _section(data)
     inside = data.sections == section
     before = peer.disk()
-    watch = Watch(lambda: family(server))
+    everybody = partial(family, server)
+    watch = Watch(everybody)
     watch.start()
     found: dict[str, Any] = {"version": peer.version, "load_s": _seconds(lambda: peer.load(data))}
-    found |= _searched(peer, queries, Truth(similarities, np.ones(len(inside), dtype=bool)), None, "search")
-    found |= _searched(peer, queries, Truth(similarities, inside), section, "filtered")
+    found |= _searched(
+        peer, queries, Truth(similarities, np.ones(len(inside), dtype=bool)), None, name="search", pids=everybody
+    )
+    found |= _searched(peer, queries, Truth(similarities, inside), section, name="filtered", pids=everybody)
     found["disk_mb"] = (peer.disk() - before) / 2**20
     found["delete_s"] = _seconds(lambda: peer.delete(section))
     found["found_after_delete"] = len(peer.search(queries[0], peer.efforts[-1], section))
@@ -157,7 +172,9 @@ def _dropped_partition(peer: Partitioned, data: Dataset, rows: NDArray[np.int64]
     return _seconds(peer.drop_partition)
 
 
-def _searched(peer: Peer, queries: Vectors, truth: Truth, section: str | None, name: str) -> dict[str, Any]:
+def _searched(
+    peer: Peer, queries: Vectors, truth: Truth, section: str | None, *, name: str, pids: Pids
+) -> dict[str, Any]:
     """With the least effort that finds RECALL of the exact answers, or the most there is."""
     recall, effort = 0.0, 0
     for effort in peer.efforts:
@@ -167,13 +184,15 @@ def _searched(peer: Peer, queries: Vectors, truth: Truth, section: str | None, n
             break
     seconds = []
     short = 0
+    before = cpu_seconds(pids())
     for query in queries:
         started = time.perf_counter()
         ids = peer.search(query, effort, section)
         seconds.append(time.perf_counter() - started)
         short += truth.found(ids) < truth.expected
     p50, p99 = np.percentile(seconds, [50, 99]) * 1_000
-    found = {"p50_ms": p50, "p99_ms": p99, "recall": recall, "effort": effort, "short": short}
+    cpu = (cpu_seconds(pids()) - before) / len(queries) * 1_000
+    found = {"p50_ms": p50, "p99_ms": p99, "cpu_ms": cpu, "recall": recall, "effort": effort, "short": short}
     return {f"{name}_{key}": value for key, value in found.items()}
 
 
