@@ -93,6 +93,8 @@ def test_the_environment_is_the_wheels_own(python: Path, tmp_path: Path) -> None
     assert Path(path).is_relative_to(python.parents[1])
     ended = run(python.with_name("vecstore"), "current", "--target", "data", cwd=tmp_path)
     assert (ended.returncode, "pip install 'vecstore[embedded]'" in ended.stderr) == (1, True)
+    ended = run(python.with_name("vecstore"), "serve", cwd=tmp_path)
+    assert (ended.returncode, "pip install 'vecstore[gateway]'" in ended.stderr) == (1, True)
 
 
 def test_the_command_upgrades_a_database(python: Path, tmp_path: Path, empty_url: URL) -> None:
@@ -113,7 +115,7 @@ def test_the_command_upgrades_a_database(python: Path, tmp_path: Path, empty_url
 def test_every_module_of_the_wheel_can_be_imported(python: Path, tmp_path: Path) -> None:
     walk = """
 import pkgutil, importlib, vecstore
-leave = ("vecstore.__main__", "vecstore.migrations", "vecstore.embedded")
+leave = ("vecstore.__main__", "vecstore.migrations", "vecstore.embedded", "vecstore.gateway")
 for module in pkgutil.walk_packages(vecstore.__path__, "vecstore."):
     if not module.name.startswith(leave):
         importlib.import_module(module.name)
