@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+from psycopg import sql
 from sqlalchemy import Connection, text
 
 from .description import UNDESCRIBED, CollectionDescription, CollectionSummary, Dependent, PartitionDescription
@@ -22,7 +24,7 @@ from .errors import (
     InvalidSchema,
     OperationRefused,
 )
-from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARTITION_COLUMN, can_be_looked_up
+from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN, can_be_looked_up
 from .pipeline import Session
 from .recognition import recognised
 from .schema import CollectionSchema, DataType, Field
@@ -165,6 +167,17 @@ def version_command(name: str) -> Command:
     says what is wrong.
     """
     return Command(_VERSION, (_TEXT_OID,), (name.encode(),), (_TEXT_FORMAT,))
+
+
+@lru_cache(maxsize=4096)
+def plan_command(name: str) -> Command:
+    """Ask for the plan that the server has of this very command, on a collection or alias.
+
+    One row of one uuid, another one when the structure of the collection has changed; for a fraction of what the
+    version costs, however many partitions there are. The collection stays as it is until the transaction ends.
+    """
+    text = sql.SQL("SELECT vecstore._plan_id() WHERE NOT EXISTS (SELECT FROM {} WHERE false)")
+    return Command(text.format(sql.Identifier(name, PARENT_TABLE)).as_bytes(None), at_once=True)
 
 
 def version(session: Session, name: str) -> str | None:

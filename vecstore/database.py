@@ -78,13 +78,17 @@ def _jittered(pause: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the library must know of a server and its pgvector."""
+    """What the library must know of a server and its pgvector.
+
+    keeps_plans  the plan of a prepared statement stays until its tables change; Citus plans in its own way
+    """
 
     server_version: int
     vector_version: str
     extension_schema: str
     vector_oids: Mapping[str, int]
     lock_slots: int
+    keeps_plans: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ _SERVER = text("""
              AS lock_slots,
            (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector') AS vector_version,
            (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector') AS vector_available,
+           EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') AS has_citus,
            pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed,
            current_setting('server_encoding') AS encoding
 """)
@@ -190,6 +195,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         extension_schema=types[0].nspname,
         vector_oids={found.typname: found.oid for found in types},
         lock_slots=row.lock_slots,
+        keeps_plans=not row.has_citus,
     )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import errors, generators, pq
@@ -35,6 +37,17 @@ UNPREPARED = frozenset({"0A000", "26000", "42P05"})
 _Key = tuple[bytes, tuple[int, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a connection last saw of a collection: the plan of the statement that looks, and the version that it gave.
+
+    As long as the server keeps that plan, there is no other version.
+    """
+
+    plan: UUID
+    version: str
+
+
 class Session:
     """A connection, and what is prepared on it. Of one thread at a time, as the connection is."""
 
@@ -49,6 +62,12 @@ class Session:
         self._names: OrderedDict[_Key, bytes | None] = OrderedDict()
         self._unwanted: list[bytes] = []
         self._named = 0
+        self.sights: dict[str, Sight] = {}
+
+    @property
+    def prepares(self) -> bool:
+        """Not behind PgBouncer, where the next statement may meet another server."""
+        return self.connection.prepare_threshold is not None
 
     def run(self, commands: Sequence[Command]) -> list[PGresult]:
         """A result for each command, in the connection's transaction. Raises psycopg.Error."""
@@ -80,6 +99,7 @@ class Session:
         """Prepare everything anew. It may all be gone: psycopg drops what others prepared, too, when it rolls back."""
         self._names.clear()
         self._unwanted.clear()
+        self.sights.clear()
 
     def _exchange(self, commands: Sequence[Command]) -> list[PGresult]:
         pgconn = self.connection.pgconn
@@ -107,7 +127,7 @@ class Session:
         self._unwanted.clear()
         for command in commands:
             key = (command.text, tuple(command.oids))
-            name, is_new = self._name(key)
+            name, is_new = self._name(key, at_once=command.at_once)
             if name is None:
                 pgconn.send_query_params(command.text, command.values, command.oids, command.formats, _BINARY)
             else:
@@ -119,19 +139,17 @@ class Session:
         pgconn.pipeline_sync()
         return prepares
 
-    def _name(self, key: _Key) -> tuple[bytes | None, bool]:
+    def _name(self, key: _Key, *, at_once: bool) -> tuple[bytes | None, bool]:
         """The name that a statement is prepared under, and whether it has still to be; None: run it as it is."""
-        if self.connection.prepare_threshold is None:  # behind PgBouncer, the next statement may meet another server
+        if not self.prepares:
             return None, False
-        if key not in self._names:
-            self._names[key] = None
-            if len(self._names) > _MOST_PREPARED:
-                _, oldest = self._names.popitem(last=False)
-                self._unwanted += [] if oldest is None else [oldest]
-            return None, False
+        is_known = key in self._names
+        known = self._names.setdefault(key, None)
         self._names.move_to_end(key)
-        known = self._names[key]
-        if known is not None:
+        if len(self._names) > _MOST_PREPARED:
+            _, oldest = self._names.popitem(last=False)
+            self._unwanted += [] if oldest is None else [oldest]
+        if known is not None or not (is_known or at_once):
             return known, False
         self._named += 1
         name = self._names[key] = b"vecstore_%d" % self._named

@@ -111,12 +111,16 @@ def register(adapters: AdaptersMap, vector_oids: Mapping[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One statement with its parameters, ready to be sent."""
+    """One statement with its parameters, ready to be sent.
+
+    at_once  prepare it where it comes for the first time, not only where it comes again
+    """
 
     text: bytes
     oids: Sequence[int] = ()
     values: Sequence[Buffer | None] = ()
     formats: Sequence[int] = ()
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

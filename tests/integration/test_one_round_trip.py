@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, Hnsw, Store
+from vecstore.catalog import plan_command
 from vecstore.pipeline import session_of
 from vecstore.wire import Command
 from waiting import eventually
@@ -105,6 +106,62 @@ def test_a_question_that_is_asked_again_is_one_round_trip(far: Store, line: Line
     before = line.turns
     assert CALLS[call](books) == first
     assert line.turns - before == 1
+
+
+STRUCTURE = {
+    "a column is added": "ALTER TABLE books.entities ADD COLUMN isbn text",
+    "a column is dropped": "ALTER TABLE books.entities DROP COLUMN year",
+    "a column gets a longer type": "ALTER TABLE books.entities ALTER COLUMN year TYPE bigint",
+    "an index is made": "CREATE INDEX by_year ON books.entities (year)",
+    "an index is made, but not yet of the partitions": "CREATE INDEX by_year ON ONLY books.entities (year)",
+    "an index is dropped": "DROP INDEX books.embedding_idx",
+    "a partition is attached": "CREATE TABLE books.spare PARTITION OF books.entities FOR VALUES IN ('spare')",
+    "a partition is detached": "ALTER TABLE books.entities DETACH PARTITION books.entities_novel",
+    "a partition is dropped": "DROP TABLE books.entities_novel",
+    "the schema takes another's place": "ALTER SCHEMA books RENAME TO old; ALTER SCHEMA films RENAME TO books",
+    "an alias stands for another": "CREATE OR REPLACE VIEW prod.entities AS SELECT * FROM films.entities",
+    "an alias is made again": "DROP VIEW prod.entities; CREATE VIEW prod.entities AS SELECT * FROM films.entities",
+}
+NO_STRUCTURE = {
+    "rows come": "INSERT INTO books.entities SELECT id + 100, title, year, embedding, _partition FROM books.entities",
+    "it is vacuumed": "VACUUM books.entities",
+    "it is described": "COMMENT ON TABLE books.entities IS 'what people read'",
+    "another collection changes": "ALTER TABLE films.entities ADD COLUMN isbn text",
+}
+
+
+@pytest.mark.parametrize("change", [*STRUCTURE, *NO_STRUCTURE])
+def test_the_plan_of_a_look_changes_with_structure_and_with_nothing_else(store: Store, change: str) -> None:
+    books = filled(store)
+    books.create_partition("novel")
+    films = store.create_collection("films", BOOK_FIELDS)
+    films.insert([book(key) for key in range(20)])
+    of_alias = "alias" in change
+    if of_alias:
+        store.create_alias("books", "prod")
+    look = plan_command("prod" if of_alias else "books")
+    with store._database.asking("look") as session:
+        before = session.rows(session.transact([look]))
+        assert session.rows(session.transact([look])) == before
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in (STRUCTURE | NO_STRUCTURE)[change].split("; "):
+                connection.execute(text(statement))
+        after = session.rows(session.transact([look]))
+    assert (after == before) == (change in NO_STRUCTURE)
+
+
+def test_an_answer_is_of_the_collection_that_the_alias_stands_for_now(store: Store) -> None:
+    filled(store)
+    films = store.create_collection("films", BOOK_FIELDS)
+    films.insert([book(key) for key in range(100, 120)])
+    store.create_alias("books", "prod")
+    prod = store.collection("prod")
+    for _ in range(5):
+        for name, there in (("films", range(100, 120)), ("books", range(20))):
+            store.alter_alias(name, "prod")
+            for _ in range(3):
+                assert set(prod.search(QUERY, limit=5)[0].ids) <= set(there)
+                assert [record["id"] for record in prod.query(limit=2)] == list(there)[:2]
 
 
 @contextmanager

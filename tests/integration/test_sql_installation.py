@@ -122,7 +122,14 @@ def test_what_stands_in_the_search_path_gets_into_no_view(empty_url: URL) -> Non
 
 def test_each_file_is_sent_statement_by_statement() -> None:
     scripts = sorted(file.name for file in files("vecstore").joinpath("sql").iterdir())
-    assert scripts == ["01_registry.sql", "02_views.sql", "03_changes.sql", "04_search.sql", "05_trash.sql"]
+    assert scripts == [
+        "01_registry.sql",
+        "02_views.sql",
+        "03_changes.sql",
+        "04_search.sql",
+        "05_trash.sql",
+        "06_plan_id.sql",
+    ]
     for name in scripts:
         for statement in files("vecstore").joinpath("sql", name).read_text(encoding="utf-8").split(";\n\n\n"):
             assert statement.count("$$") in {0, 2}, statement[:200]

@@ -14,7 +14,7 @@ from ..database import Database, ServerFacts
 from ..description import CollectionDescription
 from ..errors import ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
 from ..execution import fetch, session_on
-from ..pipeline import Rows, Session
+from ..pipeline import Rows, Session, Sight
 from ..wire import Command
 from .explaining import explaining
 
@@ -99,12 +99,32 @@ def rows_at_once(
     """
     try:
         with database.asking(f"{doing} {collection!r}") as session:
-            results = session.transact([catalog.version_command(collection), *commands(session)])
-            found, *rows = session.rows(results)
+            if database.facts.keeps_plans and session.prepares:
+                return _by_sight(session, collection, version, commands(session))
+            return _by_version(session, collection, version, commands(session))
     except (QueryTimeout, LockTimeout):
         raise
     except (ConnectionLost, DatabaseError) as exc:
         raise Changed from exc
+
+
+def _by_version(session: Session, collection: str, version: str, commands: Sequence[Command]) -> list[Rows]:
+    found, *rows = session.rows(session.transact([catalog.version_command(collection), *commands]))
     if found != [(version,)]:
         raise Changed
+    return rows
+
+
+def _by_sight(session: Session, collection: str, version: str, commands: Sequence[Command]) -> list[Rows]:
+    """The plan of a statement on the collection tells whether the version that was seen with it is still there."""
+    seen = session.sights.get(collection)
+    look = catalog.plan_command(collection)
+    if seen is not None and seen.version == version:
+        [(plan,)], *rows = session.rows(session.transact([look, *commands]))
+        if plan == seen.plan:
+            return rows
+    [(plan,)], found, *rows = session.rows(session.transact([look, catalog.version_command(collection), *commands]))
+    if found != [(version,)]:
+        raise Changed
+    session.sights[collection] = Sight(plan, version)
     return rows
