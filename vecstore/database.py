@@ -233,7 +233,7 @@ class Database:
     connection: Connection | None = None
     keepalive: object = None
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
-    descriptions: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD, size=4096))
+    descriptions: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD))
     estimates: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
     programs: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
 

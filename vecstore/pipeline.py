@@ -27,7 +27,7 @@ Rows = list[tuple[Any, ...]]
 
 _BEGIN = Command(b"BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Command(b"COMMIT")
-_MOST_PREPARED = 128
+_MOST_PREPARED = 256
 _BINARY = pq.Format.BINARY
 _INFO = "vecstore.session"
 

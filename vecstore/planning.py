@@ -172,7 +172,8 @@ def _hnsw_cost(estimate: Estimate, candidates: float) -> float:
     """Of a small graph a smaller part is looked at, for its nodes have their neighbours in common."""
     leaves = max(1, estimate.leaves)
     size = min(1.0, estimate.rows / leaves / _MEASURED_ROWS) ** _GROWTH
-    return leaves * size * (_DESCENT + _CANDIDATE * candidates)
+    cost: float = leaves * size * (_DESCENT + _CANDIDATE * candidates)
+    return cost
 
 
 def _candidates(wanted: int, share: float) -> int:

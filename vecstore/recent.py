@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Recent:
     """Values by key, each for some seconds, the oldest dropped when there are too many. Threads may share it."""
 
-    def __init__(self, *, seconds: float, size: int = 256) -> None:
+    def __init__(self, *, seconds: float, size: int = 4096) -> None:
         self._seconds = seconds
         self._size = size
         self._values: dict[Hashable, tuple[float, Any]] = {}

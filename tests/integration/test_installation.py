@@ -35,7 +35,7 @@ def test_an_upgrade_that_is_rolled_back_leaves_nothing(empty_url: URL) -> None:
         with store.engine.connect() as connection:
             bound = store.bind(connection)
             bound.upgrade()
-            assert connection.execute(TABLES).scalar_one() == 3
+            assert connection.execute(TABLES).scalar_one() == 4
             assert bound.list_collections() == []
             connection.rollback()
         with store.engine.connect() as connection:

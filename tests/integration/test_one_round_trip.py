@@ -195,10 +195,10 @@ def prepared(store: Store) -> int:
 def test_no_more_is_prepared_than_there_is_room_for(database_url: URL) -> None:
     with on_one_connection(database_url) as store:
         books = filled(store)
-        for limit in range(1, 200):
+        for limit in range(1, 300):
             for _ in range(3):
                 assert len(books.search(QUERY, limit=limit)[0]) == min(limit, 20)
-        assert 100 < prepared(store) < 200
+        assert 200 < prepared(store) < 300
 
 
 def test_nothing_is_prepared_where_the_connection_prepares_nothing(database_url: URL) -> None:
