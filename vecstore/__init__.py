@@ -23,7 +23,8 @@ from .hits import Hit, Hits, SearchPath
 from .index import Index
 from .lock_modes import LockMode
 from .operations.compacting import CompactedPartition, CompactResult, PartitionState
-from .operations.entities import DeleteResult, InsertResult
+from .operations.deleting import DeleteResult
+from .operations.entities import InsertResult
 from .operations.indexes import IndexQualityWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.overview import CollectionOverview, IndexOverview, PartitionOverview

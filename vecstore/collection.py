@@ -17,6 +17,7 @@ from .operations import (
     collections,
     compacting,
     delete_plans,
+    deleting,
     entities,
     fields,
     indexes,
@@ -26,7 +27,8 @@ from .operations import (
     statistics,
 )
 from .operations.compacting import CompactResult
-from .operations.entities import DeleteResult, Doomed, InsertResult
+from .operations.deleting import DeleteResult, Doomed
+from .operations.entities import InsertResult
 from .operations.opening import opened, opened_anew
 from .operations.overview import CollectionOverview
 from .operations.statistics import CollectionStats
@@ -289,7 +291,7 @@ class Collection(Reader):
         Raises InvalidArgument unless it is told what to delete, or where the condition is always true; FilterError.
         """
         doomed = Doomed(ids, Selection(partition_names, where, filter, filter_params))
-        return entities.delete(self._database, self.name, doomed)
+        return deleting.delete(self._database, self.name, doomed)
 
     # Plans: see it first
 

@@ -301,10 +301,11 @@ class Database:
 
     @contextmanager
     def asking(self, doing: str) -> Iterator[Session]:
-        """A connection for one transaction that reads and is sent at once, by Session.transact().
+        """A connection for one transaction that is sent at once: by Session.transact(), or by begin() and commit().
 
         Nobody asks first whether the connection is alive, for that costs as much as the transaction where the server is
-        far away: on ConnectionLost, read again by reading(). Only for a Database that owns its transactions.
+        far away: on ConnectionLost nothing has happened, do it by reading() or writing(). Only for a Database that owns
+        its transactions.
         """
         facts = self.facts
         with self._explaining(doing):
@@ -318,6 +319,11 @@ class Database:
                 raise
             finally:
                 connection.close()
+
+    def commit(self, session: Session, doing: str) -> None:
+        """End what Session.begin() began; raises CommitUncertain where the connection broke meanwhile."""
+        with _uncertain(doing):
+            session.commit()
 
     @contextmanager
     def _snapshot(self, doing: str) -> Iterator[Connection]:
@@ -438,9 +444,16 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
 
 
 def _commit(connection: Connection, doing: str) -> None:
-    try:
+    with _uncertain(doing):
         connection.commit()
-    except DBAPIError as exc:
+
+
+@contextmanager
+def _uncertain(doing: str) -> Iterator[None]:
+    """A connection that breaks in here leaves doubt."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as exc:
         error = translated(exc, doing=doing)
         if isinstance(error, ConnectionLost):
             raise CommitUncertain(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement
 
 from .hits import Hits
-from .operations.entities import DeleteResult, InsertResult
+from .operations.deleting import DeleteResult
+from .operations.entities import InsertResult
 from .projection import Record
 
 if TYPE_CHECKING:

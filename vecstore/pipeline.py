@@ -80,8 +80,18 @@ class Session:
 
         Raises psycopg.Error; then nothing was done, unless the connection broke while the server committed.
         """
+        return self._undone_on_error([_BEGIN, *commands, _COMMIT])[1:-1]
+
+    def begin(self, commands: Sequence[Command]) -> list[PGresult]:
+        """The same, but it is for the caller to commit or to roll back. Raises psycopg.Error; then nothing was done."""
+        return self._undone_on_error([_BEGIN, *commands])[1:]
+
+    def commit(self) -> None:
+        self._undone_on_error([_COMMIT])
+
+    def _undone_on_error(self, commands: Sequence[Command]) -> list[PGresult]:
         try:
-            return self._exchange([_BEGIN, *commands, _COMMIT])[1:-1]
+            return self._exchange(commands)
         except BaseException:
             if not self.connection.closed:
                 self.connection.rollback()

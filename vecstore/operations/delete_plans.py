@@ -15,8 +15,8 @@ from ..naming import DEFAULT_PARTITION
 from ..plan import Plan, PlanKind, PlannedLock, PlannedObject
 from ..printing import bytes_text
 from ..retention import NOT_AT_ALL
-from . import entities
-from .entities import Doomed
+from . import deleting
+from .deleting import Doomed
 from .explaining import explaining
 from .foreseeing import add, as_text, rows_by_leaf
 from .outlooks import Item, Subject, indexes_of, may_count, missing_rights, partitions_of, whole
@@ -38,7 +38,7 @@ def delete(database: Database, collection: str, doomed: Doomed) -> Plan:
     def perform(plan: Plan) -> None:
         if plan.rows is None:
             raise PlanOutdated(f"{plan.title}: {_NOT_COUNTED}", differences=("the entities were not counted",))
-        entities.delete(database, collection, doomed, expected=plan.rows)
+        deleting.delete(database, collection, doomed, expected=plan.rows)
 
     def attempt() -> Plan:
         with explaining(database, collection), database.reading(f"plan to {subject.title}") as connection:

@@ -1,22 +1,21 @@
-"""Insert, upsert and delete entities."""
+"""Insert and upsert entities."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Delete, Table, select, text
-from sqlalchemy import delete as delete_from
+from sqlalchemy import Connection, Table, select, text
 
 from .. import catalog, ddl, tables
-from ..conditions import Selection, checked_partitions, has_key, is_always_true
+from ..conditions import Selection, has_key
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, PlanOutdated, driver_error
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.binary import copy_columns, copy_stream
@@ -40,13 +39,6 @@ class InsertResult:
     """The primary keys written, in the order of the input, and how many."""
 
     ids: list[Any]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
-    """How many entities are gone."""
-
     count: int
 
 
@@ -310,59 +302,3 @@ def _check_drawn(connection: Connection, description: CollectionDescription, bat
                 field=key.name,
                 row=row,
             )
-
-
-def _once(ids: Any) -> Any:
-    """What can be read more than once, for a transaction that the server undid is made again."""
-    return list(ids) if isinstance(ids, Iterator) else ids
-
-
-def delete(database: Database, collection: str, doomed: Doomed, *, expected: int | None = None) -> DeleteResult:
-    """All or, where `expected` is another number than that of those that match, none: PlanOutdated."""
-
-    def attempt() -> DeleteResult:
-        with explaining(database, collection), database.writing(f"delete entities of {collection!r}") as connection:
-            _, description = described(database, connection, collection)
-            statement = doomed.statement(database, description)
-            result = DeleteResult(connection.execute(statement).rowcount)
-            if expected is not None and result.count != expected:
-                raise PlanOutdated(
-                    f"entities of {collection!r}: {result.count:,} match, {expected:,} did when the delete was "
-                    "planned; nothing was deleted, plan it again",
-                    differences=(f"{result.count - expected:+,} entities match",),
-                )
-            return result
-
-    return database.repeated(attempt)
-
-
-class Doomed:
-    """Which entities a delete is about: those of some keys, or those that a selection selects."""
-
-    def __init__(self, ids: Any, selection: Selection) -> None:
-        if (ids is None) == (selection.where is None and selection.filter is None):
-            raise InvalidArgument("delete() takes a filter, where=... or ids=...; truncate() deletes everything")
-        self._ids = _once(ids)
-        self._selection = selection
-
-    def conditions(self, database: Database, description: CollectionDescription) -> list[ColumnElement[bool]]:
-        """Raise InvalidArgument where they are no conditions at all."""
-        selection, table = self._selection, _table(database, description)
-        conditions = [*selection.conditions(description, table)]
-        if self._ids is not None:
-            keys = as_keys(description.schema, self._ids)
-            conditions.append(has_key(table, description.schema.primary_key.name, keys))
-        # A partition is no condition: emptying one is truncate()'s task, too.
-        elif all(map(is_always_true, replace(selection, partition_names=None).conditions(description, table))):
-            raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
-        return conditions
-
-    def statement(self, database: Database, description: CollectionDescription) -> Delete:
-        return delete_from(_table(database, description)).where(*self.conditions(database, description))
-
-    def leaves(self, description: CollectionDescription) -> Sequence[str]:
-        """The tables that the statement looks into: of the partitions that are named, or all."""
-        names = self._selection.partition_names
-        if names is None:
-            return description.leaves
-        return [description.partition(name).table for name in checked_partitions(description, names)]

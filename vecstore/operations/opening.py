@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection, Table
 from sqlalchemy.sql.expression import ClauseElement
 
 from .. import catalog, tables
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..errors import ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
+from ..errors import CommitUncertain, ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
 from ..execution import fetch, session_on
 from ..pipeline import Rows, Session, Sight
 from ..wire import Command
@@ -87,44 +89,78 @@ class Changed(Exception):
     """What was known of a collection is not so, or may not be: look again."""
 
 
-def rows_at_once(
-    database: Database, collection: str, doing: str, version: str, commands: Callable[[Session], Sequence[Command]]
-) -> list[Rows]:
+Commands = Callable[[Session], Sequence[Command]]
+
+
+def rows_at_once(database: Database, collection: str, doing: str, version: str, commands: Commands) -> list[Rows]:
     """The rows of each command, in a transaction of their own, in one round trip; of settings, none.
 
-    name     what the caller calls it: its own name or an alias
-    version  what the collection was known by when the commands were made
+    collection  what the caller calls it: its own name or an alias
+    version     what the collection was known by when the commands were made
 
     Raises Changed where it has another version by now, and where anything went wrong that may be due to that.
     """
+    with _doubting(), database.asking(f"{doing} {collection!r}") as session:
+        look = _Look(database, session, collection, version)
+        return session.rows(look.results(commands(session), session.transact))
+
+
+def change_at_once(database: Database, collection: str, doing: str, version: str, command: Command) -> int:
+    """How many rows a command changed, in a transaction of its own: one round trip, and another for the commit.
+
+    Raises as rows_at_once() does, and then nothing was changed; CommitUncertain.
+    """
+    with _doubting(), database.asking(f"{doing} {collection!r}") as session:
+        look = _Look(database, session, collection, version)
+        [result] = look.results([command], session.begin)
+        database.commit(session, doing)
+        return result.command_tuples or 0
+
+
+@contextmanager
+def _doubting() -> Iterator[None]:
+    """What the server refused may be due to a change, and on another connection the same may go well."""
     try:
-        with database.asking(f"{doing} {collection!r}") as session:
-            if database.facts.keeps_plans and session.prepares:
-                return _by_sight(session, collection, version, commands(session))
-            return _by_version(session, collection, version, commands(session))
-    except (QueryTimeout, LockTimeout):
+        yield
+    except (QueryTimeout, LockTimeout, CommitUncertain):
         raise
     except (ConnectionLost, DatabaseError) as exc:
         raise Changed from exc
 
 
-def _by_version(session: Session, collection: str, version: str, commands: Sequence[Command]) -> list[Rows]:
-    found, *rows = session.rows(session.transact([catalog.version_command(collection), *commands]))
-    if found != [(version,)]:
-        raise Changed
-    return rows
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Commands that were made for one version of a collection, and are to be run on no other."""
 
+    database: Database
+    session: Session
+    collection: str
+    version: str
 
-def _by_sight(session: Session, collection: str, version: str, commands: Sequence[Command]) -> list[Rows]:
-    """The plan of a statement on the collection tells whether the version that was seen with it is still there."""
-    seen = session.sights.get(collection)
-    look = catalog.plan_command(collection)
-    if seen is not None and seen.version == version:
-        [(plan,)], *rows = session.rows(session.transact([look, *commands]))
-        if plan == seen.plan:
-            return rows
-    [(plan,)], found, *rows = session.rows(session.transact([look, catalog.version_command(collection), *commands]))
-    if found != [(version,)]:
-        raise Changed
-    session.sights[collection] = Sight(plan, version)
-    return rows
+    def results(
+        self, commands: Sequence[Command], run: Callable[[Sequence[Command]], list[PGresult]]
+    ) -> list[PGresult]:
+        """Raise Changed where the collection has another version."""
+        if not (self.database.facts.keeps_plans and self.session.prepares):
+            version, *results = run([catalog.version_command(self.collection), *commands])
+            return self._checked(version, results)
+        seen = self.session.sights.get(self.collection)
+        look = catalog.plan_command(self.collection)
+        if seen is not None and seen.version == self.version:
+            plan, *results = run([look, *commands])
+            if self._value(plan) == seen.plan:
+                return results
+            self.session.connection.rollback()
+        plan, version, *results = run([look, catalog.version_command(self.collection), *commands])
+        self._checked(version, results)
+        self.session.sights[self.collection] = Sight(self._value(plan), self.version)
+        return results
+
+    def _checked(self, version: PGresult, results: list[PGresult]) -> list[PGresult]:
+        if version.ntuples != 1 or self._value(version) != self.version:
+            self.session.connection.rollback()
+            raise Changed
+        return results
+
+    def _value(self, result: PGresult) -> Any:
+        return self.session.rows([result])[0][0][0]
