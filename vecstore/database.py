@@ -35,7 +35,7 @@ from .errors import (
     UnsupportedServer,
     translated,
 )
-from .liveness import unasked
+from .liveness import take_unasked
 from .naming import OWN_SCHEMA, can_be_looked_up
 from .pipeline import UNPREPARED, Session, psycopg_connection, session_of
 from .recent import Recent
@@ -299,26 +299,26 @@ class Database:
         with self._snapshot(doing) as connection:
             yield connection
 
-    @contextmanager
-    def asking(self, doing: str) -> Iterator[Session]:
-        """A connection for one transaction that is sent at once: by Session.transact(), or by begin() and commit().
+    def at_once(self, doing: str, work: Callable[[Session], T]) -> T:
+        """One transaction that is sent at once, by Session.transact(), or by begin() and commit().
 
         Nobody asks first whether the connection is alive, for that costs as much as the transaction where the server is
         far away: on ConnectionLost nothing has happened, do it by reading() or writing(). Only for a Database that owns
         its transactions.
         """
-        facts = self.facts
-        with self._explaining(doing):
-            with unasked():
-                connection = self.engine.raw_connection()
+        oids = self.facts.vector_oids
+        try:
+            connection = take_unasked(self.engine)
             try:
-                yield session_of(connection, facts.vector_oids)
+                return work(session_of(connection, oids))
             except psycopg.OperationalError as exc:
                 if psycopg_connection(connection).closed:
                     connection.invalidate(exc)
                 raise
             finally:
                 connection.close()
+        except TRANSLATED as exc:
+            raise translated(exc, doing=doing) from exc
 
     def commit(self, session: Session, doing: str) -> None:
         """End what Session.begin() began; raises CommitUncertain where the connection broke meanwhile."""

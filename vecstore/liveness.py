@@ -6,13 +6,12 @@ the connection turns out to be dead, it is made again on another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import PoolProxiedConnection
 
 _taken_unasked: ContextVar[bool] = ContextVar("vecstore_taken_unasked", default=False)
 _SEEN = "vecstore.seen"
@@ -34,11 +33,10 @@ def ask_when_taken(engine: Engine) -> None:
     event.listen(engine, "checkout", ask)
 
 
-@contextmanager
-def unasked() -> Iterator[None]:
-    """Connections taken in here may be dead."""
+def take_unasked(engine: Engine) -> PoolProxiedConnection:
+    """A connection that may be dead."""
     token = _taken_unasked.set(True)
     try:
-        yield
+        return engine.raw_connection()
     finally:
         _taken_unasked.reset(token)

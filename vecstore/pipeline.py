@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from psycopg import errors, generators, pq
@@ -44,7 +43,7 @@ class Sight:
     As long as the server keeps that plan, there is no other version.
     """
 
-    plan: UUID
+    plan: bytes | None
     version: str
 
 

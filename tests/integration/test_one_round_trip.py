@@ -140,13 +140,15 @@ def test_the_plan_of_a_look_changes_with_structure_and_with_nothing_else(store: 
     if of_alias:
         store.create_alias("books", "prod")
     look = plan_command("prod" if of_alias else "books")
-    with store._database.asking("look") as session:
-        before = session.rows(session.transact([look]))
-        assert session.rows(session.transact([look])) == before
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for statement in (STRUCTURE | NO_STRUCTURE)[change].split("; "):
-                connection.execute(text(statement))
-        after = session.rows(session.transact([look]))
+    taken = store.engine.raw_connection()
+    session = session_of(taken, store._database.facts.vector_oids)
+    before = session.rows(session.transact([look]))
+    assert session.rows(session.transact([look])) == before
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in (STRUCTURE | NO_STRUCTURE)[change].split("; "):
+            connection.execute(text(statement))
+    after = session.rows(session.transact([look]))
+    taken.close()
     assert (after == before) == (change in NO_STRUCTURE)
 
 
@@ -230,10 +232,12 @@ def test_a_caller_who_interrupts_a_question_gets_the_interrupt_and_a_connection_
 
 def test_an_error_of_one_command_undoes_them_all(store: Store, books: Collection) -> None:
     insert = b"INSERT INTO books.entities (id, title, embedding, _partition) VALUES (1, '', '[1,2,3,4]', '_default')"
-    with store._database.asking("try") as session:
-        with pytest.raises(Exception, match="division by zero"):
-            session.transact([Command(insert), Command(b"SELECT 1/0")])
-        assert session.rows(session.transact([Command(b"SELECT 1")])) == [[(1,)]]
+    taken = store.engine.raw_connection()
+    session = session_of(taken, store._database.facts.vector_oids)
+    with pytest.raises(Exception, match="division by zero"):
+        session.transact([Command(insert), Command(b"SELECT 1/0")])
+    assert session.rows(session.transact([Command(b"SELECT 1")])) == [[(1,)]]
+    taken.close()
     assert books.count() == 0
 
 

@@ -92,6 +92,9 @@ def _varying_names(batch: Batch) -> tuple[str, ...]:
 
 def wire_values(column: VectorColumn) -> list[bytes]:
     """Each vector as it travels as a parameter: a cell of the stream without its length word."""
+    if isinstance(column, DenseColumn) and column.nulls is None:
+        head, values = _vector_head(column), column.values.astype(_DENSE[column.field.data_type])
+        return [head + vector.tobytes() for vector in values]
     return [cell[_LENGTH.size :] for cell in _varying_parts(column)[0]]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection, Table
@@ -19,6 +19,8 @@ from ..execution import fetch, session_on
 from ..pipeline import Rows, Session, Sight
 from ..wire import Command
 from .explaining import explaining
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,12 @@ def rows_at_once(database: Database, collection: str, doing: str, version: str, 
 
     Raises Changed where it has another version by now, and where anything went wrong that may be due to that.
     """
-    with _doubting(), database.asking(f"{doing} {collection!r}") as session:
-        look = _Look(database, session, collection, version)
+
+    def read(session: Session) -> list[Rows]:
+        look = _Look(session, collection, version, keeps_plans=database.facts.keeps_plans)
         return session.rows(look.results(commands(session), session.transact))
+
+    return _unless_changed(database, f"{doing} {collection!r}", read)
 
 
 def change_at_once(database: Database, collection: str, doing: str, version: str, command: Command) -> int:
@@ -110,18 +115,20 @@ def change_at_once(database: Database, collection: str, doing: str, version: str
 
     Raises as rows_at_once() does, and then nothing was changed; CommitUncertain.
     """
-    with _doubting(), database.asking(f"{doing} {collection!r}") as session:
-        look = _Look(database, session, collection, version)
+
+    def change(session: Session) -> int:
+        look = _Look(session, collection, version, keeps_plans=database.facts.keeps_plans)
         [result] = look.results([command], session.begin)
         database.commit(session, doing)
         return result.command_tuples or 0
 
+    return _unless_changed(database, f"{doing} {collection!r}", change)
 
-@contextmanager
-def _doubting() -> Iterator[None]:
+
+def _unless_changed(database: Database, doing: str, work: Callable[[Session], T]) -> T:
     """What the server refused may be due to a change, and on another connection the same may go well."""
     try:
-        yield
+        return database.at_once(doing, work)
     except (QueryTimeout, LockTimeout, CommitUncertain):
         raise
     except (ConnectionLost, DatabaseError) as exc:
@@ -132,35 +139,32 @@ def _doubting() -> Iterator[None]:
 class _Look:
     """Commands that were made for one version of a collection, and are to be run on no other."""
 
-    database: Database
     session: Session
     collection: str
     version: str
+    keeps_plans: bool
 
     def results(
         self, commands: Sequence[Command], run: Callable[[Sequence[Command]], list[PGresult]]
     ) -> list[PGresult]:
         """Raise Changed where the collection has another version."""
-        if not (self.database.facts.keeps_plans and self.session.prepares):
+        if not (self.keeps_plans and self.session.prepares):
             version, *results = run([catalog.version_command(self.collection), *commands])
             return self._checked(version, results)
         seen = self.session.sights.get(self.collection)
         look = catalog.plan_command(self.collection)
         if seen is not None and seen.version == self.version:
             plan, *results = run([look, *commands])
-            if self._value(plan) == seen.plan:
+            if plan.get_value(0, 0) == seen.plan:
                 return results
             self.session.connection.rollback()
         plan, version, *results = run([look, catalog.version_command(self.collection), *commands])
         self._checked(version, results)
-        self.session.sights[self.collection] = Sight(self._value(plan), self.version)
+        self.session.sights[self.collection] = Sight(plan.get_value(0, 0), self.version)
         return results
 
     def _checked(self, version: PGresult, results: list[PGresult]) -> list[PGresult]:
-        if version.ntuples != 1 or self._value(version) != self.version:
+        if version.ntuples != 1 or version.get_value(0, 0) != self.version.encode():
             self.session.connection.rollback()
             raise Changed
         return results
-
-    def _value(self, result: PGresult) -> Any:
-        return self.session.rows([result])[0][0][0]
