@@ -81,6 +81,7 @@ class ServerFacts:
     """What the library must know of a server and its pgvector.
 
     keeps_plans  the plan of a prepared statement stays until its tables change; Citus plans in its own way
+    pooled       a pooler stands before it: who answers is not the process that the connection was greeted by
     """
 
     server_version: int
@@ -89,6 +90,7 @@ class ServerFacts:
     vector_oids: Mapping[str, int]
     lock_slots: int
     keeps_plans: bool
+    pooled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ _SERVER = text("""
            (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector') AS vector_available,
            EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') AS has_citus,
            pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed,
-           current_setting('server_encoding') AS encoding
+           current_setting('server_encoding') AS encoding,
+           pg_catalog.pg_backend_pid() AS process
 """)
 
 _INSTALLED = text("""
@@ -196,6 +199,7 @@ def read_facts(connection: Connection) -> ServerFacts:
         vector_oids={found.typname: found.oid for found in types},
         lock_slots=row.lock_slots,
         keeps_plans=not row.has_citus,
+        pooled=row.process != psycopg_connection(connection.connection).info.backend_pid,
     )
 
 
@@ -306,11 +310,11 @@ class Database:
         far away: on ConnectionLost nothing has happened, do it by reading() or writing(). Only for a Database that owns
         its transactions.
         """
-        oids = self.facts.vector_oids
+        facts = self.facts
         try:
             connection = take_unasked(self.engine)
             try:
-                return work(session_of(connection, oids))
+                return work(session_of(connection, facts.vector_oids, pooled=facts.pooled))
             except psycopg.OperationalError as exc:
                 if psycopg_connection(connection).closed:
                     connection.invalidate(exc)

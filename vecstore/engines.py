@@ -8,12 +8,13 @@ import sys
 import weakref
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .database import Settings
 from .errors import InvalidArgument
 from .liveness import ask_when_taken
+from .pipeline import psycopg_connection
 
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -102,3 +103,11 @@ def checked_engine(engine: Engine) -> Engine:
             f"{engine.dialect.driver}"
         )
     return engine
+
+
+def check_prepares_nothing(connection: Connection) -> None:
+    if psycopg_connection(connection.connection).prepare_threshold is not None:
+        raise InvalidArgument(
+            "pgbouncer=True: the engine must prepare nothing, too: create_engine(..., "
+            "connect_args={'prepare_threshold': None})"
+        )

@@ -357,11 +357,19 @@ def translated(exc: BaseException, *, doing: str) -> VecstoreError:
     if by_code is None:
         lost = sqlstate is None or sqlstate.startswith("08")
         by_code = ConnectionLost if lost and isinstance(cause, psycopg.OperationalError) else DatabaseError
-    hint = _HINTS.get(by_code, "")
+    hint = POOLER if sqlstate in _MISPLACED or _REFUSED_BY_POOLER in said else _HINTS.get(by_code, "")
     error = by_code(f"{doing}: {said}{hint}")
     error.sqlstate = sqlstate
     return error
 
+
+# invalid_sql_statement_name, duplicate_prepared_statement: not, or already, prepared on the connection to the server.
+_MISPLACED = frozenset({"26000", "42P05"})
+_REFUSED_BY_POOLER = "unsupported startup parameter"  # PgBouncer's own words, which have no code and no translation
+POOLER = (
+    "; where a pooler such as PgBouncer gives each transaction another server process, say connect(..., "
+    "pgbouncer=True), and make an engine of your own with connect_args={'prepare_threshold': None}"
+)
 
 _HINTS: dict[type[VecstoreError], str] = {
     LockTimeout: "; others use the object, try again or raise ddl_timeout; nothing was changed",

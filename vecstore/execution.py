@@ -21,7 +21,7 @@ from .wire import numbered, template
 
 def session_on(connection: Connection, facts: ServerFacts) -> Session:
     """The session of SQLAlchemy's connection: what it runs is part of the transaction that the connection is in."""
-    return session_of(connection.connection, facts.vector_oids)
+    return session_of(connection.connection, facts.vector_oids, pooled=facts.pooled)
 
 
 def raw_cursor(connection: Connection, facts: ServerFacts) -> psycopg.Cursor[tuple[Any, ...]]:

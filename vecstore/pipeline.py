@@ -7,6 +7,7 @@ time on a connection is prepared.
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,14 @@ from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy.pool import PoolProxiedConnection
 
-from .errors import InvalidArgument
+from .errors import POOLER, InvalidArgument
 from .wire import Command, register
 
 Rows = list[tuple[Any, ...]]
 
 _BEGIN = Command(b"BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Command(b"COMMIT")
+_PROCESS = Command(b"SELECT pg_catalog.pg_backend_pid()")
 _MOST_PREPARED = 256
 _BINARY = pq.Format.BINARY
 _INFO = "vecstore.session"
@@ -50,16 +52,23 @@ class Sight:
 class Session:
     """A connection, and what is prepared on it. Of one thread at a time, as the connection is."""
 
-    def __init__(self, connection: psycopg.Connection[Any], vector_oids: Mapping[str, int]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], vector_oids: Mapping[str, int], *, pooled: bool = False
+    ) -> None:
         if connection.info.encoding != "utf-8":
             raise InvalidArgument(f"client_encoding must be UTF8, this connection's is {connection.info.encoding}")
         self.connection = connection
         self.vector_oids = vector_oids
+        self._watched = [_PROCESS] if pooled and self.prepares else []
+        self._beginning = [_BEGIN, *self._watched]
+        self._process: bytes | None = None
         self.adapters = AdaptersMap(connection.adapters)
         register(self.adapters, vector_oids)
         # By use, the latest last; a statement that came once has no name yet.
         self._names: OrderedDict[_Key, bytes | None] = OrderedDict()
         self._unwanted: list[bytes] = []
+        # Of this session alone: behind a pooler that nobody spoke of, others' statements must not pass for its own.
+        self._prefix = b"vecstore_%s_" % secrets.token_hex(8).encode()
         self._named = 0
         self.sights: dict[str, Sight] = {}
 
@@ -72,18 +81,18 @@ class Session:
         """A result for each command, in the connection's transaction. Raises psycopg.Error."""
         if self.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self.connection.autocommit:
             self.connection.execute("SELECT")  # psycopg begins a transaction with it
-        return self._exchange(commands)
+        return self._exchange([*self._watched, *commands])[len(self._watched) :]
 
     def transact(self, commands: Sequence[Command]) -> list[PGresult]:
         """The same in a read committed transaction of their own, begun and committed on the same way.
 
         Raises psycopg.Error; then nothing was done, unless the connection broke while the server committed.
         """
-        return self._undone_on_error([_BEGIN, *commands, _COMMIT])[1:-1]
+        return self._undone_on_error([*self._beginning, *commands, _COMMIT])[len(self._beginning) : -1]
 
     def begin(self, commands: Sequence[Command]) -> list[PGresult]:
         """The same, but it is for the caller to commit or to roll back. Raises psycopg.Error; then nothing was done."""
-        return self._undone_on_error([_BEGIN, *commands])[1:]
+        return self._undone_on_error([*self._beginning, *commands])[len(self._beginning) :]
 
     def commit(self) -> None:
         self._undone_on_error([_COMMIT])
@@ -95,6 +104,13 @@ class Session:
             if not self.connection.closed:
                 self.connection.rollback()
             raise
+
+    def saw(self, collection: str, sight: Sight) -> None:
+        """Remember it, of no more collections than there can be prepared statements that look at them."""
+        self.sights.pop(collection, None)
+        self.sights[collection] = sight
+        if len(self.sights) > _MOST_PREPARED:
+            del self.sights[next(iter(self.sights))]
 
     def rows(self, results: Sequence[PGresult]) -> list[Rows]:
         transformer = Transformer(self)
@@ -121,11 +137,21 @@ class Session:
         for key, answer in zip(prepares, answers, strict=False):
             if key is not None and answer.status != pq.ExecStatus.COMMAND_OK:
                 self._names.pop(key, None)
+        if self._watched:
+            self._check_process(answers)
         if (error := _error_of(answers, len(prepares))) is not None:
             if error.sqlstate in UNPREPARED:
                 self._forget()
             raise error
         return [answer for key, answer in zip(prepares, answers, strict=True) if key is None][-len(commands) :]
+
+    def _check_process(self, answers: Sequence[PGresult]) -> None:
+        """Behind a pooler: the process that answers must be the one that answered before, and that has it prepared."""
+        process = next((answer.get_value(0, 0) for answer in answers if answer.status == pq.ExecStatus.TUPLES_OK), None)
+        if self._process is None:
+            self._process = process
+        if process not in (None, self._process):
+            raise InvalidArgument(f"another process of the server answers than before{POOLER}")
 
     def _send(self, pgconn: PGconn, commands: Sequence[Command]) -> list[_Key | None]:
         """Send the commands; for each answer that will come, the statement that it says is prepared, if it does."""
@@ -161,7 +187,7 @@ class Session:
         if known is not None or not (is_known or at_once):
             return known, False
         self._named += 1
-        name = self._names[key] = b"vecstore_%d" % self._named
+        name = self._names[key] = self._prefix + b"%d" % self._named
         return name, True
 
     def _leave(self, pgconn: PGconn) -> None:
@@ -194,12 +220,15 @@ def _error_of(answers: Sequence[PGresult], count: int) -> psycopg.Error | None:
     return psycopg.OperationalError("the connection is lost") if len(answers) < count else None
 
 
-def session_of(connection: PoolProxiedConnection, vector_oids: Mapping[str, int]) -> Session:
-    """The session of a pooled connection, which lives as long as the connection itself."""
+def session_of(connection: PoolProxiedConnection, vector_oids: Mapping[str, int], *, pooled: bool = False) -> Session:
+    """The session of a connection of the engine's pool, which lives as long as the connection itself.
+
+    pooled  on its way to the server there is another pool, which may give each transaction another process
+    """
     known = connection.info.get(_INFO)
     if isinstance(known, Session) and known.vector_oids == vector_oids:
         return known
-    session = connection.info[_INFO] = Session(psycopg_connection(connection), vector_oids)
+    session = connection.info[_INFO] = Session(psycopg_connection(connection), vector_oids, pooled=pooled)
     return session
 
 

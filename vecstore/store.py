@@ -17,7 +17,7 @@ from . import catalog, trash
 from .collection import Collection
 from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
 from .description import CollectionSummary
-from .engines import as_folder, as_url, checked_engine, engine_for
+from .engines import as_folder, as_url, check_prepares_nothing, checked_engine, engine_for
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
 from .operations import aliases, collections, databases, freeing, maintenance, overview, restoring
 from .operations import privileges as rights
@@ -392,7 +392,8 @@ def connect(
                  data there; a postgresql:// URL or a SQLAlchemy Engine (psycopg 3): a server
     ddl_timeout  seconds that a structural change is tried for while others use what it changes
     max_connections  how many at most, of an Engine its own number; a call more waits for one of them
-    pgbouncer    the URL leads to PgBouncer in transaction mode: prepare nothing, set nothing for a session
+    pgbouncer    the server is behind PgBouncer in transaction mode: prepare nothing, set nothing for a session; an
+                 Engine must have been made so, with connect_args={"prepare_threshold": None}
     keep_dropped  how long restore() can take back what this store drops, where neither the call nor the collection says
                  it; None: as the setting vecstore.keep_dropped of the database or role says, else not at all
 
@@ -414,6 +415,8 @@ def _opened(database: Database, *, release: Callable[[], None] | None) -> Store:
     """The store of a server that will do; one that will not is let go of again."""
     try:
         with translating("connect"), database.engine.connect() as connection:
+            if database.settings.pgbouncer:
+                check_prepares_nothing(connection)
             version = check_server(connection)
             database.read_facts_on(connection)
     except BaseException:

@@ -160,7 +160,7 @@ class _Look:
             self.session.connection.rollback()
         plan, version, *results = run([look, catalog.version_command(self.collection), *commands])
         self._checked(version, results)
-        self.session.sights[self.collection] = Sight(plan.get_value(0, 0), self.version)
+        self.session.saw(self.collection, Sight(plan.get_value(0, 0), self.version))
         return results
 
     def _checked(self, version: PGresult, results: list[PGresult]) -> list[PGresult]:
