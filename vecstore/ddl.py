@@ -173,7 +173,9 @@ def drop_default(schema: str, table: str, column: str) -> Statement:
 def create_staging(table: str, collection: str) -> Statement:
     """A temporary table with the columns of a collection's, and nothing else of it: each takes NULL."""
     return _sql(
-        "CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS SELECT * FROM {parent} WITH NO DATA",
+        "CREATE TEMPORARY TABLE {table} WITH (toast_tuple_target = {target}) ON COMMIT DROP "
+        "AS SELECT * FROM {parent} WITH NO DATA",
+        target=LEAF_TOAST_TARGET,
         table=Name(table),
         parent=Name(collection, PARENT_TABLE),
     )

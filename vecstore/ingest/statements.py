@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from psycopg import sql
@@ -27,7 +28,8 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from vecstore.naming import DYNAMIC_COLUMN, PARTITION_COLUMN
 from vecstore.schema import CollectionSchema
 
-TEMPORARY = "pg_temp"
+# One at a time on a connection: each upsert drops its own.
+TEMPORARY, STAGING = "pg_temp", "vecstore_staging"
 
 
 def copy_statement(schema: str, table: str, columns: Sequence[str]) -> sql.Composed:
@@ -36,15 +38,13 @@ def copy_statement(schema: str, table: str, columns: Sequence[str]) -> sql.Compo
     )
 
 
-def replacement(
-    entities: Table, staging_name: str, schema: CollectionSchema, columns: Sequence[str]
-) -> Iterator[Delete | Insert]:
+def replacement(entities: Table, schema: CollectionSchema, columns: Sequence[str]) -> Iterator[Delete | Insert]:
     """Let the rows of a staging table into the collection, in the order of the keys, each in place of its namesake.
 
     The order is what keeps two writers from waiting for each other: of batches in different orders 82 of 100
     deadlocked, of ordered ones none.
     """
-    staging = _staging(staging_name, columns)
+    staging = _staging(columns)
     key = schema.primary_key.name
     router = PARTITION_COLUMN if schema.partition_key is None else schema.partition_key.name
     if schema.partition_key is not None:
@@ -67,9 +67,9 @@ class Merge:
     The statements are to be run in this order: lock, update, then unmatched, and insert if those may be new entities.
     """
 
-    def __init__(self, entities: Table, staging_name: str, schema: CollectionSchema, columns: Sequence[str]) -> None:
+    def __init__(self, entities: Table, schema: CollectionSchema, columns: Sequence[str]) -> None:
         self._entities = entities
-        self._staging = _staging(staging_name, columns)
+        self._staging = _staging(columns)
         self._columns = tuple(columns)
         self._key = schema.primary_key.name
         # Beside another partition key the same key is the same entity to us.
@@ -109,5 +109,11 @@ class Merge:
         return changes
 
 
-def _staging(name: str, columns: Sequence[str]) -> Table:
-    return Table(name, MetaData(), *(Column(column) for column in columns), schema=TEMPORARY)
+def _staging(columns: Sequence[str]) -> Table:
+    return _staging_table(tuple(columns))
+
+
+@lru_cache(maxsize=256)
+def _staging_table(columns: tuple[str, ...]) -> Table:
+    """Always the same for the same columns, so that SQLAlchemy compiles a statement on it once."""
+    return Table(STAGING, MetaData(), *(Column(column) for column in columns), schema=TEMPORARY)

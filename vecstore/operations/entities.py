@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, 
 from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.binary import copy_columns, copy_stream
-from ..ingest.statements import TEMPORARY, Merge, copy_statement, replacement
+from ..ingest.statements import STAGING, TEMPORARY, Merge, copy_statement, replacement
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
 from ..schema import DataType, Hnsw
@@ -235,7 +234,6 @@ def upsert(
 class _Staging:
     """A temporary table with the rows of a batch."""
 
-    name: str
     batch: Batch
     columns: list[str]
 
@@ -244,21 +242,21 @@ class _Staging:
 def _staged(
     database: Database, connection: Connection, description: CollectionDescription, copy: _Copy
 ) -> Iterator[_Staging]:
-    name = f"vecstore_{uuid.uuid4().hex}"
-    connection.execute(ddl.create_staging(name, description.name))
-    copy.into(connection, database.facts, TEMPORARY, name)
-    yield _Staging(name, copy.batch, copy.columns)
-    connection.execute(ddl.drop_table(TEMPORARY, name))
+    connection.execute(ddl.create_staging(STAGING, description.name))
+    copy.into(connection, database.facts, TEMPORARY, STAGING)
+    yield _Staging(copy.batch, copy.columns)
+    if not database.owns_transactions:  # whose end drops it
+        connection.execute(ddl.drop_table(TEMPORARY, STAGING))
 
 
 def _replace(database: Database, connection: Connection, description: CollectionDescription, staging: _Staging) -> None:
     entities = _table(database, description)
-    for statement in replacement(entities, staging.name, description.schema, staging.columns):
+    for statement in replacement(entities, description.schema, staging.columns):
         connection.execute(statement)
 
 
 def _merge(database: Database, connection: Connection, description: CollectionDescription, staging: _Staging) -> None:
-    merge = Merge(_table(database, description), staging.name, description.schema, staging.columns)
+    merge = Merge(_table(database, description), description.schema, staging.columns)
     connection.execute(merge.lock())
     update = merge.update()
     if update is not None:
