@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, literal, select, tuple_
@@ -76,12 +77,16 @@ class Entities:
         orders = (order.by(self.table.c[order.field.name]) for order in self.orders)
         return _page(statement.order_by(*orders, *key), limit, offset)
 
+    @cached_property
+    def _key_width(self) -> int:
+        return len(self.table.primary_key)
+
     def record(self, row: Row) -> Record:
-        return self.projection.record(row[len(self.table.primary_key) :])
+        return self.projection.record(row[self._key_width :])
 
     def position(self, row: Row) -> Position:
         """Where the row stands in the order of the primary key, which is unique with what decides the partition."""
-        return tuple(row[: len(self.table.primary_key)])
+        return tuple(row[: self._key_width])
 
 
 @dataclass(frozen=True)
