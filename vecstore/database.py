@@ -315,11 +315,9 @@ class Database:
             connection = take_unasked(self.engine)
             try:
                 return work(session_of(connection, facts.vector_oids, pooled=facts.pooled))
-            except psycopg.OperationalError as exc:
-                if psycopg_connection(connection).closed:
-                    connection.invalidate(exc)
-                raise
             finally:
+                if psycopg_connection(connection).closed:
+                    connection.invalidate()
                 connection.close()
         except TRANSLATED as exc:
             raise translated(exc, doing=doing) from exc

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cutting import breakable
 from sqlalchemy import URL, create_engine, func, literal_column, text
 
 import vecstore
@@ -126,3 +128,83 @@ def test_two_stores_on_one_server_do_not_meet(database_url: URL) -> None:
         assert other.list_collections() == ["books"]
         one.close()
         assert other.collection("books").count() == 0
+
+
+def test_an_insert_whose_line_breaks_half_way_is_undone(database_url: URL, books: Collection) -> None:
+    records = [book(key) for key in range(20_000)]
+    with breakable(database_url) as line, vecstore.connect(line.url) as far:
+        line.break_once_at(b"book 15000")
+        with pytest.raises(ConnectionLost) as lost:
+            far.collection("books").insert(records)
+        assert not isinstance(lost.value, CommitUncertain)
+        assert books.count() == 0
+        far.collection("books").upsert(records)
+    assert books.count() == len(records)
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_a_line_that_breaks_at_a_commit_leaves_doubt_which_an_upsert_ends(
+    database_url: URL, books: Collection, *, arrives: bool
+) -> None:
+    records = [book(key) for key in range(10)]
+    with breakable(database_url) as line, vecstore.connect(line.url) as far:
+        line.break_once_at(b"COPY", b"COMMIT\0", arrives=arrives)
+        with pytest.raises(CommitUncertain):
+            far.collection("books").upsert(records)
+        eventually(lambda: books.count() == (10 if arrives else 0))
+        far.collection("books").upsert(records)
+    assert [record["id"] for record in books.query(output_fields=["id"])] == list(range(10))
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_a_delete_whose_line_breaks_at_its_commit_is_not_made_again_unasked(
+    database_url: URL, books: Collection, caplog: pytest.LogCaptureFixture, *, arrives: bool
+) -> None:
+    books.insert([book(key) for key in range(10)])
+    with breakable(database_url) as line, vecstore.connect(line.url) as far:
+        there = far.collection("books")
+        there.delete(ids=[0])
+        line.break_once_at(b"COMMIT\0", arrives=arrives)  # the next is sent at once, and its COMMIT is not prepared yet
+        with pytest.raises(CommitUncertain):
+            there.delete(ids=[1])
+        eventually(lambda: books.count() == (8 if arrives else 9))
+        assert there.count() == books.count()
+    assert caplog.messages == []
+
+
+CALLS = {
+    "count": lambda books: books.count() == 10,
+    "search": lambda books: books.search([1, 1, 1, 1], limit=3)[0].ids.size == 3,
+    "insert": lambda books: books.insert([book(100)]).count == 1,
+    "upsert": lambda books: books.upsert([book(1)]).count == 1,
+    "delete": lambda books: books.delete(ids=[1]).count == 1,
+    "create_partition": lambda books: books.create_partition("novel") is not None,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_call_after_all_connections_of_the_pool_have_died_goes_well(
+    store: Store, books: Collection, call: str
+) -> None:
+    """As after a restart of the server."""
+    books.insert([book(key) for key in range(10)])
+    for _ in range(3):
+        books.search([1, 1, 1, 1], limit=3)
+        books.count()
+        books.delete(ids=[50])
+    for connection in [store.engine.connect() for _ in range(5)]:
+        connection.close()
+    observing = create_engine(store.engine.url, isolation_level="AUTOCOMMIT")
+    with observing.connect() as observer:
+        observer.execute(TERMINATE_OTHERS)
+        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        eventually(lambda: observer.execute(others).scalar_one() == 1)
+        assert CALLS[call](books)
+    observing.dispose()
+
+
+def test_a_port_that_says_nothing_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ConnectionLost, match="timeout"):
+            vecstore.connect(f"postgresql://me@127.0.0.1:{port}/nothing?connect_timeout=2")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, event, text
 from sqlalchemy.pool import StaticPool
 
 import vecstore
@@ -253,3 +253,30 @@ def test_a_search_whose_connection_died_is_made_on_another(store: Store) -> None
                 )
             )
         assert books.search(QUERY, limit=3)[0].ids.tolist() == found
+
+
+def test_what_an_engine_does_when_a_transaction_begins_is_done_for_every_call(database_url: URL, store: Store) -> None:
+    """A tenant must not see the rows of others because a question comes a second time."""
+    filled(store)
+    engine = create_engine(database_url)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET LOCAL ROLE tenant"))
+    with store.engine.begin() as connection:
+        for statement in (
+            "CREATE ROLE tenant",
+            "GRANT USAGE ON SCHEMA books TO tenant",
+            "GRANT SELECT, DELETE ON books.entities TO tenant",
+            "ALTER TABLE books.entities ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY own ON books.entities USING (id % 2 = 0)",
+        ):
+            connection.execute(text(statement))
+    try:
+        books = vecstore.connect(engine).collection("books")
+        for key in range(4):
+            assert books.count() == 10 - (key + 1) // 2
+            assert books.delete(ids=[key]).count == (key + 1) % 2
+            assert all(found % 2 == 0 for found in books.search(QUERY, limit=20)[0].ids)
+    finally:
+        engine.dispose()
+        with store.engine.begin() as connection:
+            connection.execute(text("DROP OWNED BY tenant"))
+            connection.execute(text("DROP ROLE tenant"))

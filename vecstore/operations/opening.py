@@ -126,7 +126,13 @@ def change_at_once(database: Database, collection: str, doing: str, version: str
 
 
 def _unless_changed(database: Database, doing: str, work: Callable[[Session], T]) -> T:
-    """What the server refused may be due to a change, and on another connection the same may go well."""
+    """What the server refused may be due to a change, and on another connection the same may go well.
+
+    An engine of the caller's may say what is to be done whenever a transaction begins, such as SET LOCAL ROLE: only
+    transactions of SQLAlchemy's do that.
+    """
+    if database.engine.dispatch.begin:
+        raise Changed
     try:
         return database.at_once(doing, work)
     except (QueryTimeout, LockTimeout, CommitUncertain):
