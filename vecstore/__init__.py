@@ -26,6 +26,7 @@ from .operations.compacting import CompactedPartition, CompactResult, PartitionS
 from .operations.deleting import DeleteResult
 from .operations.entities import InsertResult
 from .operations.indexes import IndexQualityWarning
+from .operations.loading import SlowLoadWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.overview import CollectionOverview, IndexOverview, PartitionOverview
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
@@ -84,6 +85,7 @@ __all__ = [
     "PlannedObject",
     "Rrf",
     "SearchPath",
+    "SlowLoadWarning",
     "Store",
     "TextRequest",
     "TrashEntry",

@@ -176,6 +176,7 @@ class Collection(Reader):
         name: str | None = None,
         online: bool = False,
         properties: Mapping[str, str] | None = None,
+        progress: bool = False,
     ) -> Index:
         """Index a field, or a place in JSON, in all partitions there are and will be.
 
@@ -185,16 +186,20 @@ class Collection(Reader):
         online      writers do not wait for the build; then it is no transaction, takes longer, and, if interrupted,
                     is undone. Otherwise takes SHARE: searches go on, writers wait until it is built
         properties  free text pairs that travel with the index, in its comment
+        progress    show on stderr how far the build is (needs rich); read on a connection of its own
 
-        Vectors of 2,001 to 4,000 dimensions in single precision are indexed in half precision.
+        An HNSW index is built with the memory that its largest partition needs, and at most the session's
+        maintenance_work_mem, which is as before afterwards; with as many parallel workers as
+        max_parallel_maintenance_workers allows. Vectors of 2,001 to 4,000 dimensions in single precision are indexed in
+        half precision.
 
         Raises IndexExists (of this name, or of this field by this metric), FieldNotFound, InvalidArgument where the
-        field cannot be indexed so, InvalidData where a row cannot, LockTimeout. Warns IndexQualityWarning of an
-        IvfFlat on too few rows.
+        field cannot be indexed so, InvalidData where a row cannot, LockTimeout, MissingExtra. Warns
+        IndexQualityWarning of an IvfFlat on too few rows.
         """
         build = indexes.create_online if online else indexes.create
         asked = indexes.Asked(field_name, spec, name, properties or {})
-        return self.index(build(self._database, self.name, asked))
+        return self.index(build(self._database, self.name, asked, progress=progress))
 
     def drop_index(self, index_name: str | None = None) -> None:
         """Drop an index; without a name the one there is. Searches become exact, and slower.
@@ -245,18 +250,31 @@ class Collection(Reader):
 
     # Entities
 
-    def insert(self, data: Any, *, partition_name: str | None = None, progress: bool = False) -> InsertResult:
+    def insert(
+        self,
+        data: Any,
+        *,
+        partition_name: str | None = None,
+        rebuild_indexes: bool = False,
+        progress: bool = False,
+    ) -> InsertResult:
         """Add entities, all or none.
 
         data            a list of dicts; a dict of columns (lists or NumPy arrays, vectors as (n, dim)); a NumPy
                         structured array; a pandas DataFrame; an Arrow table
         partition_name  `_default` where it is left out
+        rebuild_indexes drop the vector indexes, load, and build them anew over all rows, by the same names and with
+                        the same comments; for a first load, or one that is larger than what is there. Takes
+                        ACCESS EXCLUSIVE until it is committed, so searches wait as well as writers, and needs the
+                        owner's rights. Those made by hand in ways that create_index() does not know stay
         progress        show a bar on stderr (needs rich)
 
         Everything is checked before the first row is sent. Raises InvalidData with field and row, DuplicateKey for a
-        key that the partition holds, PartitionNotFound.
+        key that the partition holds, PartitionNotFound; with rebuild_indexes PermissionDenied and LockTimeout, too.
+        Warns SlowLoadWarning of 10,000 rows or more for an empty collection that has a vector index.
         """
-        return entities.insert(self._database, self.name, data, partition=partition_name, progress=progress)
+        write = entities.load if rebuild_indexes else entities.insert
+        return write(self._database, self.name, data, partition=partition_name, progress=progress)
 
     def upsert(
         self, data: Any, *, partition_name: str | None = None, partial: bool = False, progress: bool = False

@@ -348,6 +348,11 @@ def set_local(setting: LiteralString, value: int | str) -> Statement:
     return _sql("SET LOCAL {setting} = {value}", setting=Name(*setting.split(".")), value=value)
 
 
+def set_session(setting: LiteralString, value: int | str) -> Statement:
+    """For the rest of the session, for what cannot be in a transaction."""
+    return _sql("SET {setting} = {value}", setting=Name(*setting.split(".")), value=value)
+
+
 def reindex_concurrently(schema: str, index: str) -> Statement:
     """Outside a transaction; nobody waits. Interrupted, it leaves an invalid index `<index>_ccnew`."""
     return _sql("REINDEX INDEX CONCURRENTLY {index}", index=Name(schema, index))

@@ -33,8 +33,10 @@ class Partition:
     def count(self, filter: str | None = None, *, where: ColumnElement[bool] | None = None) -> int:  # noqa: A002
         return self.collection.count(filter, where=where, partition_names=[self.name])
 
-    def insert(self, data: Any, *, progress: bool = False) -> InsertResult:
-        return self.collection.insert(data, partition_name=self.name, progress=progress)
+    def insert(self, data: Any, *, rebuild_indexes: bool = False, progress: bool = False) -> InsertResult:
+        return self.collection.insert(
+            data, partition_name=self.name, rebuild_indexes=rebuild_indexes, progress=progress
+        )
 
     def upsert(self, data: Any, *, progress: bool = False) -> InsertResult:
         return self.collection.upsert(data, partition_name=self.name, progress=progress)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from .errors import MissingExtra
 
 T = TypeVar("T")
+
+Show = Callable[[float, str], None]
+"""Shows which part of something is done, from 0 to 1, and what it is at."""
+
+_NEEDS_RICH = "progress=True needs rich: pip install 'vecstore[progress]'"
 
 
 def tracked(pieces: Iterable[T], *, total: int, what: str) -> Iterable[T]:
@@ -18,8 +23,34 @@ def tracked(pieces: Iterable[T], *, total: int, what: str) -> Iterable[T]:
         from rich.console import Console  # noqa: PLC0415 - optional
         from rich.progress import track  # noqa: PLC0415 - optional
     except ImportError as exc:
-        raise MissingExtra("progress=True needs rich: pip install 'vecstore[progress]'") from exc
+        raise MissingExtra(_NEEDS_RICH) from exc
     return track(pieces, total=total, description=what, console=Console(stderr=True))
+
+
+@contextmanager
+def measured(what: str) -> Iterator[Show]:
+    """A bar on stderr for what is told how far it is. Raises MissingExtra without rich."""
+    try:
+        from rich.console import Console  # noqa: PLC0415 - optional
+        from rich.progress import (  # noqa: PLC0415 - optional
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+    except ImportError as exc:
+        raise MissingExtra(_NEEDS_RICH) from exc
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[phase]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=1.0, phase="")
+        yield lambda done, phase: progress.update(task, completed=done, phase=phase)
 
 
 @contextmanager

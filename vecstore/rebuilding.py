@@ -1,4 +1,4 @@
-"""How long an index takes to be built again: an estimate, from what builds took where it was measured. Pure.
+"""What building an index takes: time, an estimate from what builds took where it was measured, and memory. Pure.
 
 Of one process, with its data in memory; docs/decisions/0019 has the measurements. Another machine is two or three times
 faster or slower, and the server may build with several processes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from .description import OtherIndex
-from .schema import Field, Gin, Hnsw, IndexSpec, IvfFlat
+from .schema import DataType, Field, Gin, Hnsw, IndexSpec, IvfFlat
 
 _US = 1e-6
 _BTREE_US_A_ROW = 0.8
@@ -22,6 +22,24 @@ _IVFFLAT_US_A_SAMPLE_AND_DIM = 2.7e-4
 _SAMPLES, _SAMPLES_A_LIST = 10_000, 50
 # An HNSW graph that outgrows maintenance_work_mem: of 41 MB, in 0.8 and in 0.2 of it, 2.9 and 6.8 times as long.
 _OUTGROWN = 7.0
+
+# With less than 32 MB for each process PostgreSQL builds an index without workers.
+_LEAST_MEMORY = 64 << 20
+# Of a graph while it is built, for each row beside its vector: docs/decisions/0024 has the measurements.
+_NODE_BYTES = 250
+_NODE_BYTES_A_LINK = 32
+# For what is inserted meanwhile, and what the processes lose between them.
+_ROOM = 1.25
+_SPARSE_BYTES = 8 * 1_000 + 16  # an index holds no vectors of more elements
+_BYTES_A_DIM = {DataType.FLOAT16_VECTOR: 2.0, DataType.INT8_VECTOR: 2.0, DataType.BINARY_VECTOR: 1 / 8}
+
+
+def build_memory(spec: Hnsw, field: Field, rows: int) -> int:
+    """The maintenance_work_mem in bytes with which an HNSW graph of so many rows is built in memory, in parallel."""
+    a_dim = 2.0 if field.indexed_in_half_precision else _BYTES_A_DIM.get(field.data_type, 4.0)
+    vector = _SPARSE_BYTES if field.data_type is DataType.SPARSE_FLOAT_VECTOR else 8 + a_dim * (field.dim or 0)
+    node = _NODE_BYTES + _NODE_BYTES_A_LINK * spec.m
+    return max(_LEAST_MEMORY, int(rows * (vector + node) * _ROOM))
 
 
 def rebuild_seconds(

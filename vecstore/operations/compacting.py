@@ -15,7 +15,10 @@ from ..ddl import set_local
 from ..description import CollectionDescription
 from ..errors import PermissionDenied, VecstoreError
 from ..progress import tracked
+from ..rebuilding import build_memory
+from ..schema import Hnsw
 from . import indexes
+from .building import with_memory_of_session
 from .explaining import explaining
 from .locking import locked
 from .opening import Opened, opened_anew
@@ -164,7 +167,7 @@ class _Compaction:
         _drop_leftovers(self.database, description, self.leaf)
         rebuilt = self._deserving(description, before)
         for index in rebuilt:
-            self._reindex(description, index)
+            self._reindex(description, index, before)
         self.worker.execute(ddl.vacuum(description.name, self.leaf))
         names = {partition.table: partition.name for partition in description.partitions}
         return CompactedPartition(
@@ -186,9 +189,11 @@ class _Compaction:
             names = {part.index for part in worn(collection, self.leaf)}
         return [index for index in found if index.index in names or _is_slow_to_vacuum(index, state)]
 
-    def _reindex(self, description: CollectionDescription, index: LeafIndex) -> None:
+    def _reindex(self, description: CollectionDescription, index: LeafIndex, state: PartitionState) -> None:
+        needed = _needed_memory(description, index, state)
         try:
-            self.worker.execute(ddl.reindex_concurrently(description.name, index.name))
+            with with_memory_of_session(self.database, self.worker, needed):
+                self.worker.execute(ddl.reindex_concurrently(description.name, index.name))
         except BaseException:
             try:
                 _drop_leftovers(self.database, description, self.leaf)
@@ -201,6 +206,15 @@ class _Compaction:
                     exc_info=True,
                 )
             raise
+
+
+def _needed_memory(description: CollectionDescription, index: LeafIndex, state: PartitionState) -> int | None:
+    """In bytes; None for what the server's setting is for: other indexes, and those made by hand on a leaf."""
+    known = next((it for it in description.indexes if it.name == index.index), None)
+    field = None if known is None else description.schema.by_name.get(known.field)
+    if known is None or field is None or not isinstance(known.spec, Hnsw):
+        return None
+    return build_memory(known.spec, field, state.live_rows + state.dead_rows)
 
 
 def _is_slow_to_vacuum(index: LeafIndex, state: PartitionState) -> bool:

@@ -23,6 +23,8 @@ from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
 from ..progress import tracked
 from ..schema import DataType, Hnsw
 from .explaining import explaining
+from .loading import rebuilding, warn_of_slow_load
+from .locking import locked
 from .opening import described
 
 _UNIQUE_VIOLATION = "23505"
@@ -53,11 +55,30 @@ def insert(database: Database, collection: str, data: Any, *, partition: str | N
             target = _target_partition(description, partition)
             batch = _drawn(connection, description, _prepared(description, data))
             sent.append(batch)
+            warn_of_slow_load(database, connection, description, batch.count)
             _Copy(batch, target, progress).into(connection, database.facts, description.name, PARENT_TABLE)
         return _result(batch)
 
     with _blaming_data(database, collection, sent, partition):
         return database.repeated(attempt)
+
+
+def load(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
+    """Insert with the vector indexes out of the way: dropped before, built after, in the same transaction."""
+    sent: list[Batch] = []
+
+    def work(connection: Connection) -> InsertResult:
+        description = locked(connection, collection)
+        target = _target_partition(description, partition)
+        batch = _drawn(connection, description, _prepared(description, data))
+        sent.append(batch)
+        if batch.count:
+            with rebuilding(database, connection, description, progress=progress):
+                _Copy(batch, target, progress).into(connection, database.facts, description.name, PARENT_TABLE)
+        return _result(batch)
+
+    with _blaming_data(database, collection, sent, partition), explaining(database, collection, partition):
+        return database.alter(f"load into {collection!r}", [collection], work)
 
 
 def _result(batch: Batch) -> InsertResult:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from sqlalchemy import Connection, Executable, Table, literal, select, text
+from sqlalchemy import Connection, Executable, Table, literal, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import CompileError
 from sqlalchemy.sql.expression import ClauseElement
@@ -19,6 +19,7 @@ from ..plan import Plan, PlanKind, PlannedObject, differences
 from ..printing import days_text
 from ..rebuilding import rebuild_seconds
 from ..schema import Hnsw, IvfFlat
+from .building import maintenance_memory
 from .explaining import explaining
 from .objecting import Check
 from .outlooks import Look, Outlook, Subject, may_count
@@ -93,14 +94,6 @@ def add(numbers: Iterable[int | None]) -> int | None:
     """Their sum, None where one of them is not known."""
     listed = list(numbers)
     return None if None in listed else sum(number for number in listed if number is not None)
-
-
-_MEMORY = text("SELECT pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem'))")
-
-
-def maintenance_memory(connection: Connection) -> int:
-    size: int = connection.execute(_MEMORY).scalar_one()
-    return size
 
 
 def _rebuilt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,6 +30,7 @@ from ..indexing import Indexed, indexed
 from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name, names_list
 from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric, checked_properties
 from ..tables import OPERATORS, half_precision, qualified_operator
+from .building import needed_memory, watched, with_memory, with_memory_of_session
 from .locking import locked
 from .objecting import Check, unchecked
 
@@ -57,24 +58,34 @@ class Asked:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-def create(database: Database, collection: str, asked: Asked) -> str:
+def create(database: Database, collection: str, asked: Asked, *, progress: bool = False) -> str:
     """Build on the parent, in one transaction: searches go on, writers wait."""
 
     def work(connection: Connection) -> str:
         description = locked(connection, collection)
-        target = _target(database, description, asked)
+        target = target_of(database, description, asked)
         chosen = _chosen(description, target, asked.name)
         connection.execute(ddl.lock_out_writers(description.name, PARENT_TABLE))
         _check_rows(database, connection, description, target)
-        with _naming_limits(target):
-            for statement in _statements(description, target, chosen, IndexScope.TABLE):
-                connection.execute(statement)
+        with watched(database, description, chosen, progress=progress):
+            build(database, connection, description, target, chosen)
         return chosen
 
     return database.alter(f"create index on {asked.field_name!r} of {collection!r}", [collection], work)
 
 
-def _target(database: Database, description: CollectionDescription, asked: Asked) -> Indexed:
+def build(
+    database: Database, connection: Connection, description: CollectionDescription, target: Indexed, name: str
+) -> None:
+    """Build an index on the parent, in a transaction, with the memory that it needs."""
+    table = tables.table_of(description, database.facts.extension_schema)
+    needed = needed_memory(connection, description, table, target.field, target.spec)
+    with _naming_limits(target), with_memory(connection, needed):
+        for statement in _statements(description, target, name, IndexScope.TABLE):
+            connection.execute(statement)
+
+
+def target_of(database: Database, description: CollectionDescription, asked: Asked) -> Indexed:
     extension_schema = database.facts.extension_schema
     table = tables.table_of(description, extension_schema)
     target = indexed(description.schema, table, asked.field_name, asked.spec, extension_schema)
@@ -216,7 +227,7 @@ def _naming_limits(target: Indexed) -> Iterator[None]:
         ) from exc
 
 
-def create_online(database: Database, collection: str, asked: Asked) -> str:
+def create_online(database: Database, collection: str, asked: Asked, *, progress: bool = False) -> str:
     """Build without keeping writers waiting: the parent's index alone, each leaf's concurrently, then attached.
 
     Not a transaction: on any error what was built is dropped again, and what a killed client left is dropped by the
@@ -228,12 +239,12 @@ def create_online(database: Database, collection: str, asked: Asked) -> str:
     with database.autocommitting(doing) as builder:
 
         def guarded(guard: Connection) -> str:
-            build = _Build.planned(database, locked(guard, collection), asked)
+            planned = _Build.planned(database, locked(guard, collection), asked)
             # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build
             # would wait for until the end of time.
             guard.execute(set_local("idle_in_transaction_session_timeout", 0))
-            build.run_or_undo(builder)
-            return build.name
+            planned.run_or_undo(builder, progress=progress)
+            return planned.name
 
         return database.alter(doing, [collection], guarded)
 
@@ -265,7 +276,7 @@ class _Build:
     ) -> _Build:
         """The build, with what is left of an earlier one out of its way."""
         doing = f"look at {description.name!r}"
-        target, name = _target(database, description, asked), asked.name
+        target, name = target_of(database, description, asked), asked.name
         unfinished = _unfinished(description, target, name)
         if unfinished is not None:
             drop_unfinished(database, description, unfinished.name)
@@ -281,18 +292,25 @@ class _Build:
             _check_rows(database, connection, description, target)
         return cls(database, description, target, chosen)
 
-    def run_or_undo(self, builder: Connection) -> None:
+    def run_or_undo(self, builder: Connection, *, progress: bool) -> None:
+        table = tables.table_of(self.description, self.database.facts.extension_schema)
+        needed = needed_memory(builder, self.description, table, self.target.field, self.target.spec)
         try:
-            with _naming_limits(self.target):
-                self._run(builder)
+            with (
+                watched(self.database, self.description, self.name, progress=progress) as tell,
+                _naming_limits(self.target),
+                with_memory_of_session(self.database, builder, needed),
+            ):
+                self._run(builder, tell)
         except BaseException:
             self._undo()
             raise
 
-    def _run(self, builder: Connection) -> None:
+    def _run(self, builder: Connection, tell: Callable[[int, int], None]) -> None:
         collection, key, spec = self.description.name, self.target.key, self.target.spec
         self._patiently(*_statements(self.description, self.target, self.name, IndexScope.PARENT_ONLY))
-        for leaf in self.description.leaves:
+        for done, leaf in enumerate(self.description.leaves):
+            tell(done, len(self.description.leaves))
             leaf_index = leaf_index_name(self.name, leaf)
             builder.execute(ddl.create_index(collection, leaf, leaf_index, key, spec, scope=IndexScope.CONCURRENTLY))
             self._patiently(ddl.attach_index(collection, self.name, leaf_index))
@@ -382,7 +400,7 @@ def alter_properties(
                 f"index {name!r} of collection {description.name!r} was made by SQL: COMMENT ON INDEX"
             )
         kept = {key: value for key, value in index.properties.items() if key not in gone}
-        target = _target(database, description, Asked(index.field, index.spec, name, {**kept, **properties}))
+        target = target_of(database, description, Asked(index.field, index.spec, name, {**kept, **properties}))
         connection.execute(ddl.comment_on_index(description.name, name, target.comment))
 
     database.alter(f"alter properties of index {name!r} of {collection!r}", [collection], work)
