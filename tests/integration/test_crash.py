@@ -32,6 +32,9 @@ from waiting import SECONDS, eventually
 
 SETTINGS = {"shared_buffers": "64MB", "max_connections": "60", "max_parallel_maintenance_workers": "0"}
 
+# A row at a time into a graph is slow: so that there is time to interrupt it.
+pytestmark = pytest.mark.filterwarnings("ignore:insert of 20,000 rows:vecstore.SlowLoadWarning")
+
 ROWS = 20_000
 DIM = 48
 VECTOR_FIELDS = (Field("id", DataType.INT64, primary_key=True), Field("v", DataType.FLOAT_VECTOR, dim=DIM))
