@@ -29,7 +29,7 @@ demo: $(READY) ## the main job on real data: load, search, delete, drop, roll ba
 	@$(BIN)/python examples/demo.py
 
 .PHONY: test
-test: $(READY) $(NODE_READY) ## every test, on PostgreSQL 18 and again on 16, with the coverage gate
+test: $(READY) $(NODE_READY) ## every test on PostgreSQL 18, those of the database again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile tests/integration --server 16 \
