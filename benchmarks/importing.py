@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ print(json.dumps({"taken": taken, "modules": [name for name in sys.modules if ".
 
 
 def _imported() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(subprocess.check_output([sys.executable, "-c", _PROGRAM]))  # noqa: S603
+    # As of an installed package, whose bytecode is there.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    output = subprocess.check_output([sys.executable, "-c", _PROGRAM], env=environment)  # noqa: S603
+    found: dict[str, Any] = json.loads(output)
     return found
 
 

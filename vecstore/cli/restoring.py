@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from .. import retention
 from ..printing import Column, bytes_text, counted, table
+from ..progress import working
 from ..store import connect
 from ..trash import TrashEntry
 from .commands import DONE, Commands, as_json, target, wait
@@ -99,7 +100,7 @@ def _list(found: Sequence[TrashEntry]) -> str:
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    with connect(arguments.target, ddl_timeout=arguments.wait) as store:
+    with connect(arguments.target, ddl_timeout=arguments.wait) as store, working(f"restoring {arguments.collection}"):
         if arguments.partition is None:
             restored = store.restore(
                 arguments.collection,
@@ -117,7 +118,7 @@ def restore(arguments: argparse.Namespace) -> int:
 def purge(arguments: argparse.Namespace) -> int:
     said = arguments.older_than
     older_than = None if said is None else retention.parsed(said, "--older-than")
-    with connect(arguments.target, ddl_timeout=arguments.wait) as store:
+    with connect(arguments.target, ddl_timeout=arguments.wait) as store, working("freeing"):
         freed = store.purge(older_than)
     print(f"freed: {counted(len(freed), 'drop')}, {bytes_text(sum(entry.bytes for entry in freed))}")
     return DONE
