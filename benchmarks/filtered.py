@@ -1,7 +1,7 @@
 """Filtered search: `python -m benchmarks.filtered [PATH]`.
 
 For every section of 20 rows or more, for random filters and without one: what vecstore finds and how fast, beside
-pgvector by hand, in one run, in turns. Then the promises that issue 3 makes of it, kept or not.
+pgvector by hand, in one run, in turns. Then what was promised of it, kept or not.
 """
 
 from __future__ import annotations
