@@ -1,4 +1,4 @@
-"""What issue 3 promises of filtered search, and whether a run of the benchmark kept it. Pure."""
+"""What is promised of filtered search, and whether a run of the benchmark kept it. Pure."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def points() -> Points:
 
 
 # A filter in Milvus's language, the rows that match it, and the least recall. Where at most a tenth matches it is what
-# issue 3 asks of every filter. Where nearly all match the graph answers, which is drawn at random in each build: of 40
+# is asked of every filter. Where nearly all match the graph answers, which is drawn at random in each build: of 40
 # queries at k = 1 it may fail two.
 FILTERS: dict[str, tuple[str | None, Callable[[Points], np.ndarray], float]] = {
     "none": (None, lambda points: points.draws >= 0, 0.95),
