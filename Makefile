@@ -28,13 +28,16 @@ $(NODE_READY): tests/node/package-lock.json
 demo: $(READY) ## the main job on real data: load, search, delete, drop, roll back
 	@$(BIN)/python examples/demo.py
 
+# Of the client, the command line, a process or the disk: they say nothing new on another server.
+ON_ONE_SERVER := gateway* command_line* benchmarks wheel alembic* bad_input hostile_names crash random_kills \
+	embedded pgbouncer search_stress round_trip threads
+
 .PHONY: test
 test: $(READY) $(NODE_READY) ## every test on PostgreSQL 18, those of the database again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile tests/integration --server 16 \
-		--ignore-glob 'tests/integration/test_gateway*' --ignore-glob 'tests/integration/test_command_line*' \
-		--ignore tests/integration/test_benchmarks.py --ignore tests/integration/test_wheel.py
+		$(foreach name,$(ON_ONE_SERVER),--ignore-glob 'tests/integration/test_$(name).py')
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
