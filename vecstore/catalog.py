@@ -9,10 +9,10 @@ its comment, what the expression means.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import sql
 from sqlalchemy import Connection, text
@@ -28,7 +28,7 @@ from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_C
 from .pipeline import Session
 from .recognition import recognised
 from .schema import CollectionSchema, DataType, Field
-from .wire import Command
+from .wire import TEXT_OID, Command
 
 # One round trip: everything about a collection or the collection of an alias. The schema leads, by its unique index,
 # so the number of collections does not matter. pg_get_expr() is told no relation, for it would wait for the locks of
@@ -125,7 +125,7 @@ _DESCRIBE = text("""
 """)
 
 
-_TEXT_OID, _TEXT_FORMAT = 25, 0
+_TEXT_FORMAT = 0
 
 # A moment's look at what a description is made of, as far as searches and writes depend on it: rows of the catalogue
 # that are changed become other rows, of another transaction. Comments, and names of leaves and indexes, are not in it.
@@ -166,18 +166,38 @@ def version_command(name: str) -> Command:
     One row of one text; another number of rows where there is no collection of that name, or more than one: describe()
     says what is wrong.
     """
-    return Command(_VERSION, (_TEXT_OID,), (name.encode(),), (_TEXT_FORMAT,))
+    return Command(_VERSION, (TEXT_OID,), (name.encode(),), (_TEXT_FORMAT,))
+
+
+SEEN = "vecstore.seen"
+"""The parameter of a transaction that holds what a look in it saw."""
+
+
+def version_look(name: str) -> Command:
+    """The version as a look: one row of one text, empty where there is no collection of that name."""
+    return Command(_VERSION_LOOK, (TEXT_OID,), (name.encode(),), (_TEXT_FORMAT,))
+
+
+_VERSION_LOOK = b"SELECT pg_catalog.set_config('%s', (%s), true)" % (SEEN.encode(), _VERSION)
 
 
 @lru_cache(maxsize=4096)
-def plan_command(name: str) -> Command:
-    """Ask for the plan that the server has of this very command, on a collection or alias.
+def plan_look(name: str, settings: Sequence[tuple[LiteralString, int | str]] = ()) -> Command:
+    """Ask for the plan that the server has of this very command, on a collection or alias, and make settings.
 
-    One row of one uuid, another one when the structure of the collection has changed; for a fraction of what the
-    version costs, however many partitions there are. The collection stays as it is until the transaction ends.
+    settings  parameters of the server, until the transaction ends
+
+    One row, the first of it a text that is another when the structure of the collection has changed; for a fraction of
+    what the version costs, however many partitions there are. The collection stays as it is until the transaction ends.
     """
-    text = sql.SQL("SELECT vecstore._plan_id() WHERE NOT EXISTS (SELECT FROM {} WHERE false)")
-    return Command(text.format(sql.Identifier(name, PARENT_TABLE)).as_bytes(None), at_once=True)
+    seen = sql.SQL("pg_catalog.set_config({}, vecstore._plan_id()::pg_catalog.text, true)").format(sql.Literal(SEEN))
+    made = [
+        sql.SQL("pg_catalog.set_config({}, {}, true)").format(sql.Literal(setting), sql.Literal(str(value)))
+        for setting, value in settings
+    ]
+    text = sql.SQL("SELECT {} WHERE NOT EXISTS (SELECT FROM {} WHERE false)")
+    columns = sql.SQL(", ").join([seen, *made])
+    return Command(text.format(columns, sql.Identifier(name, PARENT_TABLE)).as_bytes(None), at_once=True)
 
 
 def version(session: Session, name: str) -> str | None:

@@ -80,6 +80,7 @@ def _jittered(pause: float) -> float:
 class ServerFacts:
     """What the library must know of a server and its pgvector.
 
+    shared_buffers, seq_page_cost  in bytes; and what its planner reckons a page costs that follows another
     keeps_plans  the plan of a prepared statement stays until its tables change; Citus plans in its own way
     pooled       a pooler stands before it: who answers is not the process that the connection was greeted by
     """
@@ -89,6 +90,8 @@ class ServerFacts:
     extension_schema: str
     vector_oids: Mapping[str, int]
     lock_slots: int
+    shared_buffers: int
+    seq_page_cost: str
     keeps_plans: bool
     pooled: bool
 
@@ -131,6 +134,8 @@ _SERVER = text("""
            (SELECT default_version FROM pg_catalog.pg_available_extensions WHERE name = 'vector') AS vector_available,
            EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') AS has_citus,
            pg_catalog.to_regclass('vecstore.alembic_version') IS NOT NULL AS installed,
+           pg_catalog.pg_size_bytes(current_setting('shared_buffers')) AS shared_buffers,
+           current_setting('seq_page_cost') AS seq_page_cost,
            current_setting('server_encoding') AS encoding,
            pg_catalog.pg_backend_pid() AS process
 """)
@@ -198,6 +203,8 @@ def read_facts(connection: Connection) -> ServerFacts:
         extension_schema=types[0].nspname,
         vector_oids={found.typname: found.oid for found in types},
         lock_slots=row.lock_slots,
+        shared_buffers=row.shared_buffers,
+        seq_page_cost=row.seq_page_cost,
         keeps_plans=not row.has_citus,
         pooled=row.process != psycopg_connection(connection.connection).info.backend_pid,
     )
@@ -304,7 +311,7 @@ class Database:
             yield connection
 
     def at_once(self, doing: str, work: Callable[[Session], T]) -> T:
-        """One transaction that is sent at once, by Session.transact(), or by begin() and commit().
+        """One transaction that is sent at once, by Session.transact().
 
         Nobody asks first whether the connection is alive, for that costs as much as the transaction where the server is
         far away: on ConnectionLost nothing has happened, do it by reading() or writing(). Only for a Database that owns
@@ -321,11 +328,6 @@ class Database:
                 connection.close()
         except TRANSLATED as exc:
             raise translated(exc, doing=doing) from exc
-
-    def commit(self, session: Session, doing: str) -> None:
-        """End what Session.begin() began; raises CommitUncertain where the connection broke meanwhile."""
-        with _uncertain(doing):
-            session.commit()
 
     @contextmanager
     def _snapshot(self, doing: str) -> Iterator[Connection]:
@@ -446,13 +448,13 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
 
 
 def _commit(connection: Connection, doing: str) -> None:
-    with _uncertain(doing):
+    with leaving_doubt(doing):
         connection.commit()
 
 
 @contextmanager
-def _uncertain(doing: str) -> Iterator[None]:
-    """A connection that breaks in here leaves doubt."""
+def leaving_doubt(doing: str) -> Iterator[None]:
+    """Raise CommitUncertain where the connection breaks in here, and the errors of others as typed ones."""
     try:
         yield
     except (DBAPIError, psycopg.Error) as exc:

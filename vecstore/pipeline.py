@@ -40,12 +40,12 @@ _Key = tuple[bytes, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What a connection last saw of a collection: the plan of the statement that looks, and the version that it gave.
+    """What a connection last saw of a collection by a statement that looks: its plan, and the collection's version.
 
     As long as the server keeps that plan, there is no other version.
     """
 
-    plan: bytes | None
+    plan: bytes
     version: str
 
 
@@ -70,7 +70,7 @@ class Session:
         # Of this session alone: behind a pooler that nobody spoke of, others' statements must not pass for its own.
         self._prefix = b"vecstore_%s_" % secrets.token_hex(8).encode()
         self._named = 0
-        self.sights: dict[str, Sight] = {}
+        self._sights: dict[bytes, Sight] = {}
 
     @property
     def prepares(self) -> bool:
@@ -84,18 +84,24 @@ class Session:
         return self._exchange([*self._watched, *commands])[len(self._watched) :]
 
     def transact(self, commands: Sequence[Command]) -> list[PGresult]:
-        """The same in a read committed transaction of their own, begun and committed on the same way.
+        """The same in a transaction of their own, which the server begins with the first and commits after the last.
 
-        Raises psycopg.Error; then nothing was done, unless the connection broke while the server committed.
+        Of the session's own isolation; SET LOCAL is not for such a transaction. Raises psycopg.Error; then nothing was
+        done, unless the connection broke while the server committed.
         """
+        return self._undone_on_error([*self._watched, *commands])[len(self._watched) :]
+
+    def transact_explicitly(self, commands: Sequence[Command]) -> list[PGresult]:
+        """The same between BEGIN and COMMIT, read committed: for SET LOCAL, and for poolers that know no other."""
         return self._undone_on_error([*self._beginning, *commands, _COMMIT])[len(self._beginning) : -1]
 
-    def begin(self, commands: Sequence[Command]) -> list[PGresult]:
-        """The same, but it is for the caller to commit or to roll back. Raises psycopg.Error; then nothing was done."""
-        return self._undone_on_error([*self._beginning, *commands])[len(self._beginning) :]
+    def check_alive(self) -> None:
+        """Raise psycopg.OperationalError where the server has hung up, as far as it is known without asking.
 
-    def commit(self) -> None:
-        self._undone_on_error([_COMMIT])
+        Twice, for its last words come before the end.
+        """
+        self.connection.pgconn.consume_input()
+        self.connection.pgconn.consume_input()
 
     def _undone_on_error(self, commands: Sequence[Command]) -> list[PGresult]:
         try:
@@ -105,12 +111,17 @@ class Session:
                 self.connection.rollback()
             raise
 
-    def saw(self, collection: str, sight: Sight) -> None:
-        """Remember it, of no more collections than there can be prepared statements that look at them."""
-        self.sights.pop(collection, None)
-        self.sights[collection] = sight
-        if len(self.sights) > _MOST_PREPARED:
-            del self.sights[next(iter(self.sights))]
+    def sight(self, look: Command) -> Sight | None:
+        """What it last saw by this statement."""
+        return self._sights.get(look.text)
+
+    def saw(self, look: Command, sight: Sight) -> Sight:
+        """Remember it, of no more statements than there can be prepared ones."""
+        self._sights.pop(look.text, None)
+        self._sights[look.text] = sight
+        if len(self._sights) > _MOST_PREPARED:
+            del self._sights[next(iter(self._sights))]
+        return sight
 
     def rows(self, results: Sequence[PGresult]) -> list[Rows]:
         transformer = Transformer(self)
@@ -124,7 +135,7 @@ class Session:
         """Prepare everything anew. It may all be gone: psycopg drops what others prepared, too, when it rolls back."""
         self._names.clear()
         self._unwanted.clear()
-        self.sights.clear()
+        self._sights.clear()
 
     def _exchange(self, commands: Sequence[Command]) -> list[PGresult]:
         pgconn = self.connection.pgconn

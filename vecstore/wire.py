@@ -26,7 +26,8 @@ from sqlalchemy.sql.expression import ClauseElement
 from .errors import InvalidArgument
 
 BIT_OID = 1560
-_INT8, _INT8_ARRAY, _TEXT, _TEXT_ARRAY = 20, 1016, 25, 1009
+TEXT_OID = 25
+_INT8, _INT8_ARRAY, _TEXT_ARRAY = 20, 1016, 1009
 _TIMESTAMPTZ_OID = 1184
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_PARAMETERS = 65_535
@@ -46,7 +47,7 @@ def wire_array(values: NDArray[np.int64] | list[str]) -> WireValue:
     if isinstance(values, list):
         texts = [text.encode() for text in values]
         elements = b"".join(part for text in texts for part in (len(text).to_bytes(4, "big"), text))
-        oid, element = _TEXT_ARRAY, _TEXT
+        oid, element = _TEXT_ARRAY, TEXT_OID
     else:
         items = np.empty(len(values), np.dtype([("length", ">i4"), ("value", ">i8")]))
         items["length"], items["value"] = 8, values

@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, Hnsw, Store
-from vecstore.catalog import plan_command
+from vecstore.catalog import plan_look
 from vecstore.pipeline import session_of
 from vecstore.wire import Command
 from waiting import eventually
@@ -93,6 +93,8 @@ CALLS: dict[str, Callable[[Collection], object]] = {
     "get": lambda books: books.get([3, 1, 2], output_fields=["id", "title"]),
     "query": lambda books: books.query("year > 1905", output_fields=["id"], limit=2),
     "count": lambda books: books.count(),
+    "delete": lambda books: books.delete(ids=[100]).count,
+    "delete by filter": lambda books: books.delete(filter="year < 1000").count,
 }
 
 
@@ -139,7 +141,7 @@ def test_the_plan_of_a_look_changes_with_structure_and_with_nothing_else(store: 
     of_alias = "alias" in change
     if of_alias:
         store.create_alias("books", "prod")
-    look = plan_command("prod" if of_alias else "books")
+    look = plan_look("prod" if of_alias else "books")
     taken = store.engine.raw_connection()
     session = session_of(taken, store._database.facts.vector_oids)
     before = session.rows(session.transact([look]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..ingest import as_keys
 from ..schema import CollectionSchema
 from ..wire import Command, Template, WireValue, numbered, template, wire_array
 from .explaining import explaining
-from .opening import Changed, change_at_once, described
+from .opening import SEEN, Changed, as_seen, change_at_once, described
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,10 @@ class Deletion:
     schema: CollectionSchema
     statement: Template
 
-    def command(self, doomed: Doomed) -> Command:
-        return self.statement.filled(doomed.values(self.schema))
+    def command(self, doomed: Doomed) -> Callable[[WireValue], Command]:
+        """The command, of what is to be seen of the collection."""
+        values = doomed.values(self.schema)
+        return lambda seen: self.statement.filled({**values, SEEN: seen})
 
 
 def delete(database: Database, collection: str, doomed: Doomed, *, expected: int | None = None) -> DeleteResult:
@@ -84,9 +86,9 @@ def _delete(database: Database, connection: Connection, collection: str, doomed:
     count: int = connection.execute(statement).rowcount
     if version is not None and doomed.key is not None:
         schema, session = description.schema, session_on(connection, database.facts)
-        blanks = [*doomed.values(schema)]
-        again = Deletion(version, schema, template(statement, numbered(connection.dialect), session, blanks))
-        database.programs.keep((collection, doomed.key), again)
+        again = statement.where(as_seen())
+        compiled = template(again, numbered(connection.dialect), session, blanks=[*doomed.values(schema), SEEN])
+        database.programs.keep((collection, doomed.key), Deletion(version, schema, compiled))
     return count
 
 

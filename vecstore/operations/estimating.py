@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, literal_column, select
+from sqlalchemy import ColumnElement, Select, select
 
 from ..conditions import Selection
 from ..execution import plan_of
@@ -18,7 +18,7 @@ def estimate(collection: Opened, request: Request, selection: Selection) -> Esti
     """The estimate for a request of this selection, remembered for some seconds: it decides the way, not the answer."""
 
     def plan(conditions: Sequence[ColumnElement[bool]]) -> Mapping[str, Any]:
-        return plan_of(collection.connection, collection.facts, _rows(request.table, conditions))
+        return plan_of(collection.connection, collection.facts, _rows(request, conditions))
 
     def find() -> Estimate:
         matching = plan(request.conditions)
@@ -32,8 +32,9 @@ def estimate(collection: Opened, request: Request, selection: Selection) -> Esti
     return collection.database.estimates.get((collection.version, key), find)
 
 
-def _rows(table: Table, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    return select(literal_column("1")).select_from(table).where(*conditions)
+def _rows(request: Request, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    columns = request.table.c
+    return select(columns[request.key], columns[request.field.name]).where(*conditions)
 
 
 def _estimate(matching: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Estimate:
@@ -43,6 +44,7 @@ def _estimate(matching: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Est
         rows=int(everywhere["Plan Rows"]),
         leaves=len({node["Relation Name"] for node in scans}),
         sequential=any(node["Node Type"] == "Seq Scan" and "Filter" in node for node in scans),
+        width=int(everywhere["Plan Width"]),
     )
 
 

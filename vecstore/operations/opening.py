@@ -5,22 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
+from typing import LiteralString, TypeVar
 
 from psycopg.pq.abc import PGresult
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, Text, bindparam, func, make_url
 from sqlalchemy.sql.expression import ClauseElement
 
 from .. import catalog, tables
-from ..database import Database, ServerFacts
+from ..database import Database, ServerFacts, leaving_doubt
+from ..ddl import set_local
 from ..description import CollectionDescription
 from ..errors import CommitUncertain, ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
 from ..execution import fetch, session_on
 from ..pipeline import Rows, Session, Sight
-from ..wire import Command
+from ..planning import Setting
+from ..wire import TEXT_OID, Command, WireValue
 from .explaining import explaining
 
 T = TypeVar("T")
+
+_POSTGRESQL = make_url("postgresql+psycopg://").get_dialect()()
+
+SEEN = "vecstore_seen"
+"""The parameter of as_seen()."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,11 @@ def opened_anew(database: Database, collection: str, doing: str) -> Iterator[Ope
         yield Opened(database, collection, connection, catalog.describe(connection, collection), None)
 
 
+@lru_cache(maxsize=256)
+def set_local_command(setting: LiteralString, value: int | str) -> Command:
+    return Command(str(set_local(setting, value).compile(dialect=_POSTGRESQL)).encode())
+
+
 class Changed(Exception):
     """What was known of a collection is not so, or may not be: look again."""
 
@@ -94,35 +107,56 @@ class Changed(Exception):
 Commands = Callable[[Session], Sequence[Command]]
 
 
-def rows_at_once(database: Database, collection: str, doing: str, version: str, commands: Commands) -> list[Rows]:
-    """The rows of each command, in a transaction of their own, in one round trip; of settings, none.
+def rows_at_once(
+    database: Database,
+    collection: str,
+    doing: str,
+    version: str,
+    commands: Commands,
+    *,
+    settings: Sequence[Setting] = (),
+) -> list[Rows]:
+    """The rows of each command, in a transaction of their own, in one round trip.
 
     collection  what the caller calls it: its own name or an alias
     version     what the collection was known by when the commands were made
+    settings    made for these commands
 
     Raises Changed where it has another version by now, and where anything went wrong that may be due to that.
     """
 
     def read(session: Session) -> list[Rows]:
-        look = _Look(session, collection, version, keeps_plans=database.facts.keeps_plans)
-        return session.rows(look.results(commands(session), session.transact))
+        look = _look(database, session, collection, version, settings)
+        return session.rows(look.results(session, commands(session)))
 
     return _unless_changed(database, f"{doing} {collection!r}", read)
 
 
-def change_at_once(database: Database, collection: str, doing: str, version: str, command: Command) -> int:
-    """How many rows a command changed, in a transaction of its own: one round trip, and another for the commit.
+def change_at_once(
+    database: Database, collection: str, doing: str, version: str, change: Callable[[WireValue], Command]
+) -> int:
+    """How many rows a command changed, in a transaction of its own, in one round trip.
+
+    change  the command, of what as_seen() is to be compared with: unless that holds, it must change nothing
 
     Raises as rows_at_once() does, and then nothing was changed; CommitUncertain.
     """
+    what = f"{doing} {collection!r}"
 
-    def change(session: Session) -> int:
-        look = _Look(session, collection, version, keeps_plans=database.facts.keeps_plans)
-        [result] = look.results([command], session.begin)
-        database.commit(session, doing)
+    def changed(session: Session) -> int:
+        session.check_alive()
+        look = _look(database, session, collection, version)
+        with leaving_doubt(what):
+            [result] = look.results(session, [change(WireValue(TEXT_OID, look.expected))])
         return result.command_tuples or 0
 
-    return _unless_changed(database, f"{doing} {collection!r}", change)
+    return _unless_changed(database, what, changed)
+
+
+def as_seen() -> ColumnElement[bool]:
+    """Whether a collection is what it was known as: for a change that does not wait for the look before it."""
+    seen: ColumnElement[bool] = func.pg_catalog.current_setting(catalog.SEEN) == bindparam(SEEN, None, Text())
+    return seen
 
 
 def _unless_changed(database: Database, doing: str, work: Callable[[Session], T]) -> T:
@@ -143,34 +177,46 @@ def _unless_changed(database: Database, doing: str, work: Callable[[Session], T]
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Commands that were made for one version of a collection, and are to be run on no other."""
+    """What goes before commands that were made for one version of a collection, and are right for no other.
 
-    session: Session
-    collection: str
-    version: str
-    keeps_plans: bool
+    expected  the answer, if it is that version
+    """
 
-    def results(
-        self, commands: Sequence[Command], run: Callable[[Sequence[Command]], list[PGresult]]
-    ) -> list[PGresult]:
+    command: Command
+    expected: bytes
+    settings: Sequence[Command] = ()
+    explicitly: bool = False
+
+    def results(self, session: Session, commands: Sequence[Command]) -> list[PGresult]:
         """Raise Changed where the collection has another version."""
-        if not (self.keeps_plans and self.session.prepares):
-            version, *results = run([catalog.version_command(self.collection), *commands])
-            return self._checked(version, results)
-        seen = self.session.sights.get(self.collection)
-        look = catalog.plan_command(self.collection)
-        if seen is not None and seen.version == self.version:
-            plan, *results = run([look, *commands])
-            if plan.get_value(0, 0) == seen.plan:
-                return results
-            self.session.connection.rollback()
-        plan, version, *results = run([look, catalog.version_command(self.collection), *commands])
-        self._checked(version, results)
-        self.session.saw(self.collection, Sight(plan.get_value(0, 0), self.version))
-        return results
-
-    def _checked(self, version: PGresult, results: list[PGresult]) -> list[PGresult]:
-        if version.ntuples != 1 or version.get_value(0, 0) != self.version.encode():
-            self.session.connection.rollback()
+        transact = session.transact_explicitly if self.explicitly else session.transact
+        seen, *results = transact([self.command, *self.settings, *commands])
+        if seen.get_value(0, 0) != self.expected:
             raise Changed
-        return results
+        return results[len(self.settings) :]
+
+
+def _look(
+    database: Database, session: Session, collection: str, version: str, settings: Sequence[Setting] = ()
+) -> _Look:
+    """By the plan of a statement that makes the settings, too, as set_config() does; where the server or a pooler keeps
+    no plans, by the version itself, and SET LOCAL, which is what reaches the workers of Citus.
+    """
+    if not (database.facts.keeps_plans and session.prepares):
+        made = [set_local_command(*setting) for setting in settings]
+        return _Look(catalog.version_look(collection), version.encode(), made, explicitly=True)
+    command = catalog.plan_look(collection, tuple(settings))
+    sight = session.sight(command)
+    if sight is None or sight.version != version:
+        sight = session.saw(command, _sight(session, collection, command))
+    if sight.version != version:
+        raise Changed
+    return _Look(command, sight.plan)
+
+
+def _sight(session: Session, collection: str, look: Command) -> Sight:
+    """In one transaction, for what is looked at stays as it is until it ends."""
+    plan, version = session.transact([look, catalog.version_command(collection)])
+    if version.ntuples != 1:
+        raise Changed
+    return Sight(plan.get_value(0, 0) or b"", (version.get_value(0, 0) or b"").decode())

@@ -22,7 +22,7 @@ from ..ingest import as_keys
 from ..ingest.binary import wire_values
 from ..ordering import parsed, plain_field
 from ..pipeline import Rows, Session
-from ..planning import Attempt, Exact
+from ..planning import Attempt, Exact, Memory
 from ..projection import projection
 from ..schema import CollectionSchema, Metric
 from ..scores import ScoreRange
@@ -32,7 +32,7 @@ from ..vectors import DenseColumn, VectorColumn, as_query, decoder
 from ..wire import BIT_OID, Command, Template, WireValue, numbered, template
 from .estimating import estimate
 from .explaining import replanned
-from .opening import Changed, Opened, opened, rows_at_once
+from .opening import Changed, Opened, opened, rows_at_once, set_local_command
 
 _MAX_HALF = float(np.finfo(np.float16).max)
 _SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
@@ -76,14 +76,6 @@ def search(database: Database, collection: str, query: Query, asked: Asked) -> l
     return replanned(database, attempt)
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """An attempt, compiled."""
-
-    settings: Sequence[Command]
-    statement: Template
-
-
 @dataclass(frozen=True)
 class Program:
     """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
@@ -92,7 +84,7 @@ class Program:
     index    which of the collection's the attempts ask; None if they ask none
     oid      of the vectors
     dialect  that statements are compiled for
-    ways     how the attempts are made, as far as they were needed
+    statements  of the attempts, as far as they were needed
     """
 
     version: str | None
@@ -101,22 +93,20 @@ class Program:
     attempts: Sequence[Attempt]
     oid: int
     dialect: Dialect
-    ways: dict[Attempt, Way] = field(default_factory=dict)
+    statements: dict[Attempt, Template] = field(default_factory=dict)
 
     def commands(self, session: Session, attempt: Attempt, vectors: Sequence[WireValue]) -> list[Command]:
-        """The attempt's settings, and its statement for each vector."""
-        way = self.ways.get(attempt)
-        if way is None:
-            way = self.ways[attempt] = self._way(session, attempt)
-        return [*way.settings, *(way.statement.filled({QUERY: vector}) for vector in vectors)]
+        """The attempt's statement for each vector."""
+        statement = self.statements.get(attempt)
+        if statement is None:
+            statement = self.statements[attempt] = self._statement(session, attempt)
+        return [statement.filled({QUERY: vector}) for vector in vectors]
 
-    def _way(self, session: Session, attempt: Attempt) -> Way:
+    def _statement(self, session: Session, attempt: Attempt) -> Template:
         if isinstance(attempt, Exact):
-            return Way((), template(self.request.exact(), self.dialect, session, blanks=[QUERY]))
+            return template(self.request.exact(), self.dialect, session, blanks=[QUERY])
         halved = self.index is not None and self.index.half_precision
-        statement = template(self.request.by_index(halved=halved), self.dialect, session, blanks=[QUERY])
-        settings = [Command(str(setting.compile(dialect=self.dialect)).encode()) for setting in attempt.settings]
-        return Way(settings, statement)
+        return template(self.request.by_index(halved=halved), self.dialect, session, blanks=[QUERY])
 
 
 def _answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
@@ -134,10 +124,10 @@ def _answers_at_once(database: Database, collection: str, query: Query, asked: A
         raise Changed from exc
 
     def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
-        rows = rows_at_once(
-            database, collection, "search", version, lambda session: program.commands(session, attempt, vectors)
-        )
-        return rows[len(rows) - len(vectors) :]
+        def commands(session: Session) -> list[Command]:
+            return program.commands(session, attempt, vectors)
+
+        return rows_at_once(database, collection, "search", version, commands, settings=attempt.settings)
 
     return _answers(program, given, run)
 
@@ -150,8 +140,9 @@ def answers(collection: Opened, query: Query, asked: Asked, *, after: Position |
     session = collection.session
 
     def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
-        results = session.run(program.commands(session, attempt, vectors))
-        return session.rows(results[len(results) - len(vectors) :])
+        settings = [set_local_command(*setting) for setting in attempt.settings]
+        results = session.run([*settings, *program.commands(session, attempt, vectors)])
+        return session.rows(results[len(settings) :])
 
     return _answers(program, given, run)
 
@@ -176,8 +167,8 @@ def _answers(
 
 
 def _without_index(program: Program) -> Sequence[Attempt]:
-    if Exact() in program.attempts:
-        return [Exact()]
+    if isinstance(program.attempts[-1], Exact):
+        return program.attempts[-1:]
     name = program.request.field.name
     raise InvalidData(
         f"field {name!r}: its index is in half precision, which does not hold the query vector, and "
@@ -284,7 +275,8 @@ def _attempts(collection: Opened, request: Request, index: IndexDescription | No
     if asked.exact is False:
         return [planning.by_index_alone(index, asked, wanted)]
     expected = estimate(collection, request, asked.selection)
-    return planning.attempts(index, expected, asked, wanted, filtered=request.is_filtered)
+    memory = Memory(collection.facts.shared_buffers, collection.facts.seq_page_cost)
+    return planning.attempts(index, expected, memory, asked, wanted, filtered=request.is_filtered)
 
 
 def _path(attempt: Attempt, attempts: Sequence[Attempt]) -> SearchPath:
