@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -112,15 +114,19 @@ def key_of(asked: Any, selection: Selection) -> Hashable | None:
     known = selection.key
     if known is None:
         return None
-    rest = tuple(
-        tuple(value) if isinstance(value, list) else value
-        for value in (getattr(asked, name) for name in asked.__slots__ if name != "selection")
-    )
+    rest = _rest_of(type(asked))(asked)  # type: ignore[arg-type]
+    if list in map(type, rest):
+        rest = tuple(tuple(value) if isinstance(value, list) else value for value in rest)
     try:
         hash(rest)
     except TypeError:
         return None
     return known, rest
+
+
+@lru_cache
+def _rest_of(question: type) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(name for name in question.__slots__ if name != "selection"))  # type: ignore[attr-defined]
 
 
 _LONGEST_KEY = 4_096

@@ -7,8 +7,11 @@ import re
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .database import Settings
@@ -77,11 +80,21 @@ def engine_for(url: URL, settings: Settings) -> Engine:
         pool_size=kept,
         max_overflow=settings.max_connections - kept,
         hide_parameters=True,
+        pool_reset_on_return=None,  # _end_transaction() does it
         connect_args={**arguments, **dict(url.query)},
     )
     ask_when_taken(engine)
+    event.listen(engine, "reset", _end_transaction)
     _engines.add(engine)
     return engine
+
+
+def _end_transaction(connection: psycopg.Connection[Any], *_: Any) -> None:
+    """When a connection comes back to the pool. Most come back without a transaction, and a rollback of none is not
+    free.
+    """
+    if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+        connection.rollback()
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -64,6 +64,7 @@ class Session:
         self._process: bytes | None = None
         self.adapters = AdaptersMap(connection.adapters)
         register(self.adapters, vector_oids)
+        self._transformer = Transformer(self)
         # By use, the latest last; a statement that came once has no name yet.
         self._names: OrderedDict[_Key, bytes | None] = OrderedDict()
         self._unwanted: list[bytes] = []
@@ -124,11 +125,11 @@ class Session:
         return sight
 
     def rows(self, results: Sequence[PGresult]) -> list[Rows]:
-        transformer = Transformer(self)
         found = []
         for result in results:
-            transformer.set_pgresult(result)
-            found.append(transformer.load_rows(0, result.ntuples, tuple))
+            self._transformer.set_pgresult(result)
+            found.append(self._transformer.load_rows(0, result.ntuples, tuple))
+        self._transformer.set_pgresult(None)
         return found
 
     def _forget(self) -> None:

@@ -31,6 +31,10 @@ class Projection:
             names.append(DYNAMIC_COLUMN)
         return [table.c[name] for name in names]
 
+    @property
+    def is_empty(self) -> bool:
+        return not self.fields and self.dynamic_keys == ()
+
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)

@@ -280,17 +280,20 @@ class Request:
 
     def hits(self, rows: Sequence[Sequence[Any]], path: SearchPath) -> Hits:
         """Rows of either form as hits; those without a distance, and those beyond the range, are none."""
-        score = SCORES[self.metric]
+        score, kept = SCORES[self.metric], self._kept(rows)
+        if self.projection.is_empty:
+            return Hits([Hit(row[0], score(row[1]), {}) for row in kept], path)
         record = self.projection.record
         first = 3 + (self.grouping is not None) + len(self.order_by)
-        return Hits([Hit(row[0], score(row[1]), record(row[first:])) for row in self._kept(rows)], path)
+        return Hits([Hit(row[0], score(row[1]), record(row[first:])) for row in kept], path)
 
     def entities(self, rows: Sequence[Sequence[Any]]) -> list[Entity]:
         """What tells the entities of hits() from all others, in their order."""
         return [(row[0], row[2]) for row in self._kept(rows)]
 
     def _kept(self, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-        return [row for row in rows if not math.isnan(row[1]) and not self._is_beyond(row[1])]
+        found = [row for row in rows if not math.isnan(row[1])]
+        return found if self.scores is None else [row for row in found if not self._is_beyond(row[1])]
 
     def position(self, row: Sequence[Any], count: int) -> Position:
         """Where a page that ends with this row ends."""

@@ -175,6 +175,52 @@ def on_one_connection(url: URL, **options: object) -> Iterator[Store]:
     engine.dispose()
 
 
+@pytest.mark.parametrize("options", [{}, {"prepare_threshold": None}])
+def test_a_delete_is_of_the_collection_that_the_alias_stands_for_now(
+    database_url: URL, options: dict[str, object]
+) -> None:
+    """It is sent without waiting for the look before it, which finds too late that it is another collection's."""
+    with on_one_connection(database_url, **options) as store:
+        books = filled(store)
+        films = store.create_collection("films", BOOK_FIELDS)
+        films.insert([book(key) for key in range(20)])
+        store.create_alias("books", "prod")
+        prod = store.collection("prod")
+        for key in range(3):
+            assert prod.delete(ids=[key]).count == 1
+        assert (books.count(), films.count()) == (17, 20)
+        store.alter_alias("films", "prod")
+        assert prod.delete(ids=[3, 4]).count == 2
+        assert (books.count(), films.count()) == (17, 18)
+
+
+@pytest.mark.parametrize("options", [{}, {"prepare_threshold": None}])
+def test_what_a_search_sets_is_set_for_that_search_alone(database_url: URL, options: dict[str, object]) -> None:
+    names = "hnsw.ef_search", "hnsw.iterative_scan", "random_page_cost"
+
+    def settings(store: Store) -> list[str]:
+        columns = ", ".join(f"current_setting('{name}')" for name in names)
+        with store.engine.connect() as connection:
+            return list(connection.execute(text(f"SELECT {columns}")).one())
+
+    with on_one_connection(database_url, **options) as store:
+        books = filled(store)
+        fresh = settings(store)
+        for _ in range(3):
+            books.search(QUERY, ef=77, exact=False)
+            books.search(QUERY, filter="year > 1905")
+            assert settings(store) == fresh
+
+
+def test_a_connection_that_is_given_back_in_a_transaction_is_given_out_without_one(database_url: URL) -> None:
+    with vecstore.connect(database_url, max_connections=1) as store:
+        filled(store)
+        taken = store.engine.raw_connection()
+        taken.cursor().execute("DELETE FROM books.entities")
+        taken.close()
+        assert store.collection("books").count() == 20
+
+
 @pytest.mark.parametrize("statement", ["DEALLOCATE ALL", "DISCARD ALL"])
 def test_statements_that_somebody_deallocated_are_prepared_again(database_url: URL, statement: str) -> None:
     with on_one_connection(database_url) as store:
