@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Float,
@@ -81,6 +83,8 @@ _ID, _DISTANCE, _VECTOR, _PLACE, _GROUP = (
     f"vecstore.{name}" for name in ("id", "distance", "vector", "place", "group")
 )
 _ORDER = "vecstore.order"
+
+_BY_DISTANCE = itemgetter(1, 0, 2)  # of the rows of both forms
 
 
 def _number(value: int) -> ColumnElement[int]:
@@ -191,7 +195,7 @@ class Request:
         bounds = self._bounds(distance, self.table.c[self.key], self._place)
         found = self._matching(distance.label(_DISTANCE)).where(*bounds)
         found = found.order_by(nearness).limit(_number(self.candidates(halved=halved)))
-        return self._ordered(found.subquery("found"))
+        return found if self._is_ordered_here and not halved else self._ordered(found.subquery("found"))
 
     def exact(self) -> Select[Any]:
         """Every matching row compared.
@@ -265,6 +269,20 @@ class Request:
 
     # Rows of both forms: key, distance, place, the group's number, what is ordered by, then the projection's columns.
 
+    @property
+    def _is_ordered_here(self) -> bool:
+        """Whether the candidates are the page, and only to be put in order: to sort ten rows costs the server 30 µs.
+
+        Texts it compares in its own way.
+        """
+        is_page = not self.offset and self.grouping is None and not self.order_by
+        return is_page and isinstance(self.table.c[self.key].type, BigInteger)
+
+    def in_order(self, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Rows of either form, nearest first; those that have no distance, and are no hits, are left out."""
+        found = [row for row in rows if not math.isnan(row[1])]
+        return sorted(found, key=_BY_DISTANCE) if self._is_ordered_here else found
+
     def is_whole(self, rows: Sequence[Sequence[Any]]) -> bool:
         """Whether an index gave all that there can be: the page is full, or its last rows are beyond the range."""
         if self.grouping is None:
@@ -279,7 +297,7 @@ class Request:
         return self.scores is not None and not self.scores.holds(SCORES[self.metric](distance))
 
     def hits(self, rows: Sequence[Sequence[Any]], path: SearchPath) -> Hits:
-        """Rows of either form as hits; those without a distance, and those beyond the range, are none."""
+        """Rows in order as hits; those beyond the range are none."""
         score, kept = SCORES[self.metric], self._kept(rows)
         if self.projection.is_empty:
             return Hits([Hit(row[0], score(row[1]), {}) for row in kept], path)
@@ -292,8 +310,7 @@ class Request:
         return [(row[0], row[2]) for row in self._kept(rows)]
 
     def _kept(self, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-        found = [row for row in rows if not math.isnan(row[1])]
-        return found if self.scores is None else [row for row in found if not self._is_beyond(row[1])]
+        return list(rows) if self.scores is None else [row for row in rows if not self._is_beyond(row[1])]
 
     def position(self, row: Sequence[Any], count: int) -> Position:
         """Where a page that ends with this row ends."""

@@ -53,10 +53,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found for one query vector, as it came."""
+    """What was found for one query vector: the rows of the request, nearest first."""
 
     request: Request
-    rows: Rows
+    rows: Sequence[Sequence[Any]]
     path: SearchPath
 
     @property
@@ -162,7 +162,7 @@ def _answers(
         path = _path(attempt, attempts)
         for number, rows in zip(waiting, run(attempt, [wires[number] for number in waiting]), strict=True):
             if attempt is attempts[-1] or request.is_whole(rows):
-                found[number] = Answer(request, rows, path)
+                found[number] = Answer(request, request.in_order(rows), path)
     return [found[number] for number in range(len(wires))]
 
 
