@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .conditions import Selection, key_of
+from .conditions import Selection, key_of, rest_of
 from .errors import InvalidArgument
 from .schema import Metric
 
@@ -69,6 +69,11 @@ class Asked:
     def key(self) -> Hashable | None:
         """Equal where the same is asked; None where that cannot be told."""
         return key_of(self, self.selection)
+
+    @property
+    def shape(self) -> Hashable | None:
+        """Equal where the same is asked but for the selection."""
+        return rest_of(self)
 
 
 def _check_int(name: str, value: object, most: int) -> None:

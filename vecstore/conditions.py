@@ -112,20 +112,24 @@ class Selection:
 def key_of(asked: Any, selection: Selection) -> Hashable | None:
     """What a question can be known by: its selection, and all else in its slots; None where that cannot be told."""
     known = selection.key
-    if known is None:
-        return None
-    rest = _rest_of(type(asked))(asked)  # type: ignore[arg-type]
+    rest = rest_of(asked)
+    return None if known is None or rest is None else (known, rest)
+
+
+def rest_of(asked: Any) -> Hashable | None:
+    """What a question can be known by but for its selection."""
+    rest = _slots_of(type(asked))(asked)  # type: ignore[arg-type]
     if list in map(type, rest):
         rest = tuple(tuple(value) if isinstance(value, list) else value for value in rest)
     try:
         hash(rest)
     except TypeError:
         return None
-    return known, rest
+    return rest
 
 
 @lru_cache
-def _rest_of(question: type) -> Callable[[Any], tuple[Any, ...]]:
+def _slots_of(question: type) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*(name for name in question.__slots__ if name != "selection"))  # type: ignore[attr-defined]
 
 

@@ -67,6 +67,8 @@ _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 # under its version, which each call asks for: it cannot be old.
 _ESTIMATES_HOLD = 10.0
 _DESCRIPTIONS_HOLD = 600.0
+_PROGRAMS_KEPT = 2_048
+_STATEMENTS_KEPT = 512
 
 _log = logging.getLogger(__name__)
 
@@ -235,8 +237,9 @@ class Database:
     """A database, and how transactions on it are run.
 
     keepalive  what must live as long as somebody uses the database: an embedded server
-    descriptions, estimates, programs  what was found out about collections and need not be found out by each call:
-               as they stand in the catalogue, how many rows match, searches compiled
+    descriptions, estimates, programs, statements  what was found out about collections and need not be found out by
+               each call: as they stand in the catalogue, how many rows match, questions, and what of these is the same
+               for other values
     """
 
     engine: Engine
@@ -246,7 +249,8 @@ class Database:
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
     descriptions: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD))
     estimates: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
-    programs: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
+    programs: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD, size=_PROGRAMS_KEPT))
+    statements: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD, size=_STATEMENTS_KEPT))
 
     @cached_property
     def facts(self) -> ServerFacts:
@@ -272,6 +276,7 @@ class Database:
             descriptions=self.descriptions,
             estimates=self.estimates,
             programs=self.programs,
+            statements=self.statements,
         )
         if "facts" in self.__dict__:
             bound.__dict__["facts"] = self.facts

@@ -5,7 +5,6 @@ Core builds statements; its own execution costs two to three times psycopg's for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -38,7 +37,7 @@ def fetch(connection: Connection, facts: ServerFacts, statement: ClauseElement) 
 
 
 class Explained(Executable, ClauseElement):
-    """EXPLAIN of a statement: the plan that PostgreSQL has for it and its parameters."""
+    """EXPLAIN of a statement: one row, the plan that PostgreSQL has for it and its parameters, as JSON."""
 
     inherit_cache = False
 
@@ -49,10 +48,3 @@ class Explained(Executable, ClauseElement):
 @compiles(Explained)
 def _render_explained(element: Explained, compiler: SQLCompiler, **options: Any) -> str:
     return " ".join(["EXPLAIN (FORMAT JSON)", compiler.process(element.statement, **options)])
-
-
-def plan_of(connection: Connection, facts: ServerFacts, statement: ClauseElement) -> Mapping[str, Any]:
-    """The plan of a statement, which is not run."""
-    rows = fetch(connection, facts, Explained(statement))
-    plan: Mapping[str, Any] = rows[0][0][0]["Plan"]
-    return plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ class Recent:
     def __init__(self, *, seconds: float, size: int = 4096) -> None:
         self._seconds = seconds
         self._size = size
-        self._values: dict[Hashable, tuple[float, Any]] = {}
+        self._values: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
         self._lock = Lock()
 
     def known(self, key: Hashable) -> Any | None:
@@ -46,7 +47,8 @@ class Recent:
 
     def _forget(self, now: float) -> None:
         """Make room: the values stand in the order in which they grow too old."""
-        for key, (until, _) in list(self._values.items()):
+        while self._values:
+            until, _ = next(iter(self._values.values()))
             if until > now and len(self._values) < self._size:
                 return
-            del self._values[key]
+            self._values.popitem(last=False)

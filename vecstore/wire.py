@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Dumper, Loader, PyFormat, Transformer
+from sqlalchemy import BindParameter
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
@@ -126,13 +127,24 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A command but for the values of its blanks."""
+    """A command but for the values of its blanks.
+
+    binds  what its parameters were made of, in their order
+    """
 
     text: bytes
     oids: tuple[int, ...]
     values: tuple[Buffer | None, ...]
     formats: tuple[int, ...]
     blanks: Mapping[str, int]
+    binds: Sequence[BindParameter[Any] | None] = ()
+
+    def with_values(self, places: Sequence[int], given: Template) -> Template:
+        """The same with the parameters of another in these places."""
+        oids, values, formats = list(self.oids), list(self.values), list(self.formats)
+        for at, place in enumerate(places):
+            oids[place], values[place], formats[place] = given.oids[at], given.values[at], given.formats[at]
+        return Template(self.text, tuple(oids), tuple(values), tuple(formats), self.blanks)
 
     def filled(self, values: Mapping[str, WireValue]) -> Command:
         """The command with these values in the blanks of their names; a blank of no value stays NULL."""
@@ -187,4 +199,5 @@ def template(statement: ClauseElement, dialect: Dialect, context: AdaptContext, 
         values=tuple(data),
         formats=tuple(transformer.formats or ()),
         blanks={name: place for place, name in enumerate(names) if name in blanks},
+        binds=[rendered.binds.get(name) for name in names],
     )

@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, select
 
 from ..conditions import Selection
-from ..execution import plan_of
+from ..description import CollectionDescription
+from ..execution import Explained
+from ..pipeline import Rows
 from ..planning import Estimate
+from ..recent import Recent
 from ..search import Request
-from .opening import Opened
+
+T = TypeVar("T")
 
 
-def estimate(collection: Opened, request: Request, selection: Selection) -> Estimate:
-    """The estimate for a request of this selection, remembered for some seconds: it decides the way, not the answer."""
-
-    def plan(conditions: Sequence[ColumnElement[bool]]) -> Mapping[str, Any]:
-        return plan_of(collection.connection, collection.facts, _rows(request, conditions))
-
-    def find() -> Estimate:
-        matching = plan(request.conditions)
-        searched = Selection(selection.partition_names).conditions(collection.description, request.table)
-        is_filtered = len(searched) < len(request.conditions)
-        return _estimate(matching, plan(searched) if is_filtered else matching)
-
-    key = selection.key
-    if key is None or collection.version is None:
-        return find()
-    return collection.database.estimates.get((collection.version, key), find)
+Conditions = Sequence[ColumnElement[bool]]
+Plan = Mapping[str, Any]
+Explain = Callable[[Request, Conditions], Rows]
 
 
-def _rows(request: Request, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """Of one version of a collection.
+
+    kept     estimates of earlier calls, for some seconds: they decide the way, not the answer
+    version  what the collection is known by; None where nothing is to be kept
+    explain  runs rows(), with these conditions
+    """
+
+    kept: Recent
+    version: str | None
+    explain: Explain
+
+    def estimate(self, request: Request, selection: Selection, description: CollectionDescription) -> Estimate:
+        """For a request of this selection."""
+
+        def find() -> Estimate:
+            matching = self._plan(request, request.conditions)
+            searched = Selection(selection.partition_names)
+            conditions = searched.conditions(description, request.table)
+            if len(conditions) == len(request.conditions):
+                return _estimate(matching, matching)
+            everywhere = self._recent(("everywhere", searched.key), lambda: self._plan(request, conditions))
+            return _estimate(matching, everywhere)
+
+        known = selection.key
+        return self._recent(None if known is None else (request.field.name, known), find)
+
+    def _plan(self, request: Request, conditions: Conditions) -> Plan:
+        plan: Plan = self.explain(request, conditions)[0][0][0]["Plan"]
+        return plan
+
+    def _recent(self, key: Hashable | None, find: Callable[[], T]) -> T:
+        return find() if key is None or self.version is None else self.kept.get((self.version, key), find)
+
+
+def rows(request: Request, conditions: Conditions) -> Explained:
+    """The plan of reading the rows that conditions leave, as far as a search does."""
     columns = request.table.c
-    return select(columns[request.key], columns[request.field.name]).where(*conditions)
+    return Explained(select(columns[request.key], columns[request.field.name]).where(*conditions))
 
 
-def _estimate(matching: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Estimate:
+def _estimate(matching: Plan, everywhere: Plan) -> Estimate:
     scans = [node for node in _nodes(matching) if "Relation Name" in node]
     return Estimate(
         matching=int(matching["Plan Rows"]),
@@ -48,7 +77,7 @@ def _estimate(matching: Mapping[str, Any], everywhere: Mapping[str, Any]) -> Est
     )
 
 
-def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _nodes(plan: Plan) -> Iterator[Plan]:
     yield plan
     for child in plan.get("Plans", ()):
         yield from _nodes(child)

@@ -85,7 +85,25 @@ def described(database: Database, connection: Connection, collection: str) -> tu
     if version is None:
         return None, catalog.describe(connection, collection)
     key = (collection, version)
-    return version, database.descriptions.get(key, lambda: catalog.describe(connection, collection))
+    description = database.descriptions.get(key, lambda: catalog.describe(connection, collection))
+    database.programs.keep(collection, Known(version, description))
+    return version, description
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A collection as a call found it: others go by it for some seconds, and look at once whether it is still so."""
+
+    version: str
+    description: CollectionDescription
+
+
+def known(database: Database, collection: str) -> Known:
+    """Raise Changed where it is not known."""
+    found: Known | None = database.programs.known(collection) if database.owns_transactions else None
+    if found is None:
+        raise Changed
+    return found
 
 
 @contextmanager

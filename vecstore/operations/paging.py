@@ -13,7 +13,8 @@ from ..search import Position
 from ..vectors import as_query
 from .explaining import replanned
 from .opening import opened
-from .searching import Answer, Query, answers, requested, vectors_of
+from .programs import requested
+from .searching import Answer, Query, answers, vectors_of
 
 
 def search_pages(
@@ -24,7 +25,7 @@ def search_pages(
     if limit is not None and (type(limit) is not int or limit < 1):
         raise InvalidArgument(f"limit must be an int from 1, or None for all, got {limit!r}")
     with opened(database, collection, "search") as found:
-        request = requested(found, asked)
+        request = requested(found.description, found.facts, asked)
         vectors = vectors_of(found, request, query, asked)
         if len(as_query(request.field, request.metric, vectors)) != 1:
             raise InvalidArgument("search_iterator() takes one vector, or the id of one entity")

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sqlalchemy import null, select
-from sqlalchemy.engine.interfaces import Dialect
 
-from .. import planning
 from ..asking import Asked
 from ..conditions import Selection, has_key
 from ..database import Database
 from ..description import IndexDescription
-from ..errors import IndexNotFound, InvalidArgument, InvalidData, VecstoreError
+from ..errors import InvalidArgument, InvalidData, VecstoreError
 from ..hits import Hits, SearchPath
 from ..ingest import as_keys
 from ..ingest.binary import wire_values
-from ..ordering import parsed, plain_field
 from ..pipeline import Rows, Session
-from ..planning import Attempt, Exact, Memory
-from ..projection import projection
-from ..schema import CollectionSchema, Metric
-from ..scores import ScoreRange
-from ..search import QUERY, Grouping, Position, Request, metric_of, usable_index
-from ..tables import VECTOR_STORAGE
+from ..planning import Attempt, Exact
+from ..schema import Metric
+from ..search import Position, Request
 from ..vectors import DenseColumn, VectorColumn, as_query, decoder
-from ..wire import BIT_OID, Command, Template, WireValue, numbered, template
-from .estimating import estimate
+from ..wire import Command, WireValue
+from . import estimating
+from .estimating import Conditions
 from .explaining import replanned
-from .opening import Changed, Opened, opened, rows_at_once, set_local_command
+from .opening import Changed, Known, Opened, known, opened, rows_at_once, set_local_command
+from .programs import Maker, Program, shape_of
 
 _MAX_HALF = float(np.finfo(np.float16).max)
 _SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
@@ -76,51 +73,18 @@ def search(database: Database, collection: str, query: Query, asked: Asked) -> l
     return replanned(database, attempt)
 
 
-@dataclass(frozen=True)
-class Program:
-    """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
-
-    version  what the collection was known by when it was made; None where it serves once
-    index    which of the collection's the attempts ask; None if they ask none
-    oid      of the vectors
-    dialect  that statements are compiled for
-    statements  of the attempts, as far as they were needed
-    """
-
-    version: str | None
-    request: Request
-    index: IndexDescription | None
-    attempts: Sequence[Attempt]
-    oid: int
-    dialect: Dialect
-    statements: dict[Attempt, Template] = field(default_factory=dict)
-
-    def commands(self, session: Session, attempt: Attempt, vectors: Sequence[WireValue]) -> list[Command]:
-        """The attempt's statement for each vector."""
-        statement = self.statements.get(attempt)
-        if statement is None:
-            statement = self.statements[attempt] = self._statement(session, attempt)
-        return [statement.filled({QUERY: vector}) for vector in vectors]
-
-    def _statement(self, session: Session, attempt: Attempt) -> Template:
-        if isinstance(attempt, Exact):
-            return template(self.request.exact(), self.dialect, session, blanks=[QUERY])
-        halved = self.index is not None and self.index.half_precision
-        return template(self.request.by_index(halved=halved), self.dialect, session, blanks=[QUERY])
-
-
 def _answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
-    """Answers by a program that an earlier call made, in one round trip an attempt. Raises Changed where none fits."""
-    key = asked.key
-    if key is None or query.ids is not None or not database.owns_transactions:
+    """Answers in one round trip an attempt, and one more where the planner has to be asked, by what an earlier call
+    found out about the collection. Raises Changed where none did, or it is not so any more.
+    """
+    found = known(database, collection)
+    if query.ids is not None:
         raise Changed
-    program: Program | None = database.programs.known((collection, key))
-    if program is None or program.version is None:
-        raise Changed
-    version = program.version
+    version = found.version
     try:
+        program = _program_at_once(database, collection, found, asked)
         given = as_query(program.request.field, program.request.metric, query.vectors)
-    except VecstoreError as exc:  # the field may be another by now
+    except VecstoreError as exc:  # the collection may be another by now
         raise Changed from exc
 
     def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
@@ -178,52 +142,26 @@ def _without_index(program: Program) -> Sequence[Attempt]:
 
 
 def _program(collection: Opened, asked: Asked, after: Position | None) -> Program:
-    """The program of a question, kept for some seconds where it may be asked again."""
-    key = asked.key
-    remembered = key is not None and after is None and collection.version is not None
-    programs = collection.database.programs
-    if remembered:
-        known: Program | None = programs.known((collection.name, key))
-        if known is not None and known.version == collection.version:
-            return known
-    request = requested(collection, asked, after)
-    index = usable_index(collection.description, request.field, request.metric)
-    program = Program(
-        version=collection.version,
-        request=request,
-        index=index,
-        attempts=_attempts(collection, request, index, asked),
-        oid=collection.facts.vector_oids.get(VECTOR_STORAGE[request.field.data_type], BIT_OID),
-        dialect=numbered(collection.connection.dialect),
-    )
-    return programs.keep((collection.name, key), program) if remembered else program
+    def explain(request: Request, conditions: Conditions) -> Rows:
+        return collection.fetch(estimating.rows(request, conditions))
+
+    database = collection.database
+    maker = Maker(database, collection.name, collection.version, collection.description, explain)
+    return maker.program(asked, after)
 
 
-def requested(collection: Opened, asked: Asked, after: Position | None = None) -> Request:
-    """What is asked, in terms of the collection as it stands."""
-    description, schema = collection.description, collection.description.schema
-    field = schema.vector_field(asked.field)
-    metric = metric_of(description, field, asked.metric)
-    in_range = asked.radius is not None or asked.range_filter is not None
-    return Request(
-        table=collection.table,
-        field=field,
-        metric=metric,
-        key=schema.primary_key.name,
-        limit=asked.limit,
-        offset=asked.offset,
-        projection=projection(schema, asked.output_fields),
-        conditions=asked.selection.conditions(description, collection.table),
-        extension_schema=collection.facts.extension_schema,
-        scores=ScoreRange(metric, asked.radius, asked.range_filter) if in_range else None,
-        grouping=None if asked.group_by is None else _grouping(schema, asked, asked.group_by),
-        order_by=() if asked.order_by is None else parsed(schema, asked.order_by),
-        after=after,
-    )
+def _program_at_once(database: Database, collection: str, found: Known, asked: Asked) -> Program:
+    def explain(request: Request, conditions: Conditions) -> Rows:
+        shape = shape_of(database, (collection, found.version, request.field.name))
 
+        def commands(session: Session) -> list[Command]:
+            build = partial(estimating.rows, request, conditions)
+            return [shape.compiled("explain", conditions, build, session).filled({})]
 
-def _grouping(schema: CollectionSchema, asked: Asked, name: str) -> Grouping:
-    return Grouping(plain_field(schema, name, "group_by"), asked.group_size, asked.strict_group_size)
+        [rows] = rows_at_once(database, collection, "search", found.version, commands)
+        return rows
+
+    return Maker(database, collection, found.version, found.description, explain).program(asked)
 
 
 def vectors_of(collection: Opened, request: Request, query: Query, asked: Asked) -> Any:
@@ -261,22 +199,6 @@ def _holds(index: IndexDescription | None, metric: Metric, given: VectorColumn) 
         return True
     largest = np.abs(given.values).max(axis=1)
     return bool(largest.max() <= _MAX_HALF and (metric is not Metric.COSINE or largest.min() >= _SMALL_HALF))
-
-
-def _attempts(collection: Opened, request: Request, index: IndexDescription | None, asked: Asked) -> Sequence[Attempt]:
-    if index is None and asked.exact is False:
-        raise IndexNotFound(
-            f"collection {collection.description.name!r}: no index of {request.field.name!r} by {request.metric}, and "
-            "exact=False forbids a search without one: create_index(), or leave exact out"
-        )
-    if index is None or asked.exact:
-        return [Exact()]
-    wanted = request.candidates(halved=index.half_precision) + request.passed_over
-    if asked.exact is False:
-        return [planning.by_index_alone(index, asked, wanted)]
-    expected = estimate(collection, request, asked.selection)
-    memory = Memory(collection.facts.shared_buffers, collection.facts.seq_page_cost)
-    return planning.attempts(index, expected, memory, asked, wanted, filtered=request.is_filtered)
 
 
 def _path(attempt: Attempt, attempts: Sequence[Attempt]) -> SearchPath:

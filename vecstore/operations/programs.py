@@ -1,0 +1,151 @@
+"""What is to be done about a question, but for its vectors: kept for some seconds where it may be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.sql.expression import ClauseElement
+
+from .. import planning, tables
+from ..asking import Asked
+from ..database import Database, ServerFacts
+from ..description import CollectionDescription, IndexDescription
+from ..errors import IndexNotFound
+from ..ordering import parsed, plain_field
+from ..pipeline import Session
+from ..planning import Attempt, Exact, Memory
+from ..projection import projection
+from ..schema import CollectionSchema
+from ..scores import ScoreRange
+from ..search import QUERY, Grouping, Position, Request, metric_of, usable_index
+from ..shapes import Shape
+from ..tables import VECTOR_STORAGE
+from ..wire import BIT_OID, Command, Template, WireValue, numbered
+from .estimating import Estimator, Explain
+
+
+@dataclass(frozen=True)
+class Program:
+    """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
+
+    version     what the collection was known by when it was made; None where it serves once
+    index       which of the collection's the attempts ask; None if they ask none
+    oid         of the vectors
+    shape       of the request
+    statements  of the attempts, as far as they were needed
+    """
+
+    version: str | None
+    request: Request
+    index: IndexDescription | None
+    attempts: Sequence[Attempt]
+    oid: int
+    shape: Shape
+    statements: dict[Attempt, Template] = field(default_factory=dict)
+
+    def commands(self, session: Session, attempt: Attempt, vectors: Sequence[WireValue]) -> list[Command]:
+        """The attempt's statement for each vector."""
+        statement = self.statements.get(attempt)
+        if statement is None:
+            statement = self.statements[attempt] = self._statement(session, attempt)
+        return [statement.filled({QUERY: vector}) for vector in vectors]
+
+    def _statement(self, session: Session, attempt: Attempt) -> Template:
+        request, is_exact = self.request, isinstance(attempt, Exact)
+
+        def build() -> ClauseElement:
+            halved = self.index is not None and self.index.half_precision
+            return request.exact() if is_exact else request.by_index(halved=halved)
+
+        return self.shape.compiled(("search", is_exact), request.conditions, build, session, [QUERY])
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Makes programs for a collection as it is known.
+
+    name     what the caller calls it: its own name or an alias
+    version  what it is known by; None where nothing is to be kept
+    explain  asks the planner, of estimating.rows()
+    """
+
+    database: Database
+    name: str
+    version: str | None
+    description: CollectionDescription
+    explain: Explain
+
+    def program(self, asked: Asked, after: Position | None = None) -> Program:
+        """The program of a question; after: of the page that begins there."""
+        key = asked.key
+        if key is None or after is not None or self.version is None:
+            return self._made(asked, after)
+        programs = self.database.programs
+        kept: Program | None = programs.known((self.name, key))
+        if kept is not None and kept.version == self.version:
+            return kept
+        return programs.keep((self.name, key), self._made(asked, after))
+
+    def _made(self, asked: Asked, after: Position | None) -> Program:
+        facts = self.database.facts
+        request = requested(self.description, facts, asked, after)
+        index = usable_index(self.description, request.field, request.metric)
+        is_kept = after is None and self.version is not None and asked.shape is not None
+        return Program(
+            version=self.version,
+            request=request,
+            index=index,
+            attempts=self._attempts(request, index, asked),
+            oid=facts.vector_oids.get(VECTOR_STORAGE[request.field.data_type], BIT_OID),
+            shape=shape_of(self.database, (self.name, self.version, asked.shape) if is_kept else None),
+        )
+
+    def _attempts(self, request: Request, index: IndexDescription | None, asked: Asked) -> Sequence[Attempt]:
+        if index is None and asked.exact is False:
+            raise IndexNotFound(
+                f"collection {self.description.name!r}: no index of {request.field.name!r} by {request.metric}, and "
+                "exact=False forbids a search without one: create_index(), or leave exact out"
+            )
+        if index is None or asked.exact:
+            return [Exact()]
+        wanted = request.candidates(halved=index.half_precision) + request.passed_over
+        if asked.exact is False:
+            return [planning.by_index_alone(index, asked, wanted)]
+        estimator = Estimator(self.database.estimates, self.version, self.explain)
+        expected = estimator.estimate(request, asked.selection, self.description)
+        memory = Memory(self.database.facts.shared_buffers, self.database.facts.seq_page_cost)
+        return planning.attempts(index, expected, memory, asked, wanted, filtered=request.is_filtered)
+
+
+def requested(
+    description: CollectionDescription, facts: ServerFacts, asked: Asked, after: Position | None = None
+) -> Request:
+    """What is asked, in terms of the collection as it stands."""
+    schema, table = description.schema, tables.table_of(description, facts.extension_schema)
+    field = schema.vector_field(asked.field)
+    metric = metric_of(description, field, asked.metric)
+    in_range = asked.radius is not None or asked.range_filter is not None
+    return Request(
+        table=table,
+        field=field,
+        metric=metric,
+        key=schema.primary_key.name,
+        limit=asked.limit,
+        offset=asked.offset,
+        projection=projection(schema, asked.output_fields),
+        conditions=asked.selection.conditions(description, table),
+        extension_schema=facts.extension_schema,
+        scores=ScoreRange(metric, asked.radius, asked.range_filter) if in_range else None,
+        grouping=None if asked.group_by is None else _grouping(schema, asked, asked.group_by),
+        order_by=() if asked.order_by is None else parsed(schema, asked.order_by),
+        after=after,
+    )
+
+
+def _grouping(schema: CollectionSchema, asked: Asked, name: str) -> Grouping:
+    return Grouping(plain_field(schema, name, "group_by"), asked.group_size, asked.strict_group_size)
+
+
+def shape_of(database: Database, key: Hashable | None) -> Shape:
+    return Shape(database.statements, key, numbered(database.engine.dialect))
