@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, literal, select, tuple_
 
 from .aggregates import Aggregate, aggregate, is_aggregate
-from .conditions import Selection, key_of
+from .conditions import Selection, key_of, rest_of
 from .description import CollectionDescription
 from .errors import InvalidArgument
 from .naming import names_list
@@ -56,6 +56,11 @@ class Question:
     def key(self) -> Hashable | None:
         """Equal where the same is asked; None where that cannot be told."""
         return key_of(self, self.selection)
+
+    @property
+    def shape(self) -> Hashable | None:
+        """Equal where the same is asked but for the selection."""
+        return rest_of(self)
 
 
 @dataclass(frozen=True)

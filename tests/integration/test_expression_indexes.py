@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planned import plan_of
 from sqlalchemy import URL, select
 
 import vecstore
@@ -26,7 +27,6 @@ from vecstore import (
 )
 from vecstore.conditions import Selection
 from vecstore.ddl import IndexScope, comment_on_index, create_index
-from vecstore.execution import plan_of
 from vecstore.indexing import indexed
 from vecstore.schema import IndexSpec
 from vecstore.tables import table_of

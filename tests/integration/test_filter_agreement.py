@@ -12,12 +12,16 @@ import pytest
 from filter_reference import Reference
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
 from vecstore import Btree, Collection, CollectionSchema, DataType, Field, FilterError, Gin, Store
 from vecstore.filters import compile_filter, parse
+from vecstore.pipeline import session_of
+from vecstore.recent import Recent
 from vecstore.schema import IndexSpec
+from vecstore.shapes import Shape
 from vecstore.tables import entities
+from vecstore.wire import numbered, template
 
 ROWS = 25
 FILTERS = 60
@@ -348,6 +352,40 @@ def test_the_server_answers_as_the_reference_does_with_indexes_and_without(
     agree()
     assert compared >= 2_000
     assert answers >= compared / 4, "most filters tell rows apart"
+
+
+def test_a_statement_whose_shape_is_known_is_what_it_would_be_compiled_to(
+    collection: Collection, connection: Connection
+) -> None:
+    """Filters of one shape and other values share a statement: with whatever values, it must be theirs."""
+    table = entities("books", SCHEMA, extension_schema="public")
+    dialect, session = numbered(connection.dialect), session_of(connection.connection, {})
+    shape, built, asked = Shape(Recent(seconds=600), "books", dialect), 0, 0
+
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @given(st.lists(filters, min_size=FILTERS, max_size=FILTERS))
+    def is_the_same(texts: list[str]) -> None:
+        nonlocal built, asked
+        for text in texts:
+            condition = compile_filter(text, SCHEMA, table)
+            assert condition is not None
+
+            def build(condition: ColumnElement[bool] = condition) -> Select[Any]:
+                nonlocal built
+                built += 1
+                nearest = select(table.c.id).where(condition, table.c.year < 5)
+                return nearest.order_by(table.c.id).limit(10)
+
+            by_shape = shape.compiled("search", [condition], build, session)
+            alone = template(build(), dialect, session)
+            built -= 1
+            asked += 1
+            assert (by_shape.text, by_shape.oids) == (alone.text, alone.oids), text
+            assert (by_shape.values, by_shape.formats) == (alone.values, alone.formats), text
+
+    is_the_same()
+    assert asked >= 2_000
+    assert built < asked / 2, "most come in a shape that came before"
 
 
 # Test 49 of the list that this project was begun with: what nobody would write

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planned import plan_of
 from sqlalchemy import bindparam, select
 from sqlalchemy.types import Float
 
@@ -20,7 +21,6 @@ from vecstore import (
     Metric,
     Store,
 )
-from vecstore.execution import plan_of
 from vecstore.tables import OPERATORS, QualifiedHalfvec, half_precision, qualified_operator, table_of
 
 DIM = 2_001

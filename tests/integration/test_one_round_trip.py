@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
-from sqlalchemy import URL, create_engine, event, text
+from sqlalchemy import URL, ColumnElement, create_engine, event, text
 from sqlalchemy.pool import StaticPool
 
 import vecstore
@@ -108,6 +108,34 @@ def test_a_question_that_is_asked_again_is_one_round_trip(far: Store, line: Line
     before = line.turns
     assert CALLS[call](books) == first
     assert line.turns - before == 1
+
+
+def ids(records: list[dict[str, object]]) -> list[object]:
+    return [record["id"] for record in records]
+
+
+NEW_VALUES: dict[str, Callable[[Collection, ColumnElement[int], int], list[object]]] = {
+    "query": lambda books, _, year: ids(books.query(f"year == {year}", output_fields=["id"])),
+    "query by where": lambda books, column, year: ids(books.query(where=column == year)),
+    "get": lambda books, _, year: ids(books.get(filter="year == {y}", filter_params={"y": year})),
+    "count": lambda books, _, year: [year - 1900] * books.count(f"year == {year}"),
+    "delete": lambda books, _, year: [year - 1900] * books.delete(filter=f"year == {year}").count,
+    "search": lambda books, _, year: books.search(QUERY, filter=f"year == {year}")[0].ids.tolist(),
+    "search by where": lambda books, column, year: books.search(QUERY, where=column == year)[0].ids.tolist(),
+}
+
+
+@pytest.mark.parametrize("call", NEW_VALUES)
+def test_a_question_about_another_value_is_one_round_trip_and_one_to_the_planner(
+    far: Store, line: Line, call: str
+) -> None:
+    books = filled(far)
+    year = books.c.year
+    for known in (1903, 1904, 1905):
+        assert NEW_VALUES[call](books, year, known) == [known - 1900]
+    before = line.turns
+    assert NEW_VALUES[call](books, year, 1906) == [6]
+    assert line.turns - before == (2 if "search" in call else 1)
 
 
 STRUCTURE = {

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from planned import plan_of
 
 import vecstore
 from samples import BOOK_FIELDS, book
@@ -21,7 +22,6 @@ from vecstore import (
     Store,
 )
 from vecstore.conditions import Selection
-from vecstore.execution import plan_of
 from vecstore.operations.opening import opened
 from vecstore.query import Question, entities_of
 

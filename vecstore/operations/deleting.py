@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,13 @@ from ..conditions import KEYS, Selection, checked_partitions, has_key, is_always
 from ..database import Database
 from ..description import CollectionDescription
 from ..errors import InvalidArgument, PlanOutdated, VecstoreError
-from ..execution import session_on
 from ..ingest import as_keys
+from ..pipeline import Session
 from ..schema import CollectionSchema
-from ..wire import Command, Template, WireValue, numbered, template, wire_array
+from ..wire import Command, Template, WireValue, wire_array
 from .explaining import explaining
-from .opening import SEEN, Changed, as_seen, change_at_once, described
+from .opening import SEEN, Changed, Known, as_seen, change_at_once, described, known
+from .programs import shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +32,13 @@ class DeleteResult:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What is to be deleted in terms of a collection, but for the keys.
+    """What is to be deleted in terms of a collection, but for the keys, and only if it is as_seen().
 
     version  what the collection was known by
     """
 
     version: str
-    schema: CollectionSchema
     statement: Template
-
-    def command(self, doomed: Doomed) -> Callable[[WireValue], Command]:
-        """The command, of what is to be seen of the collection."""
-        values = doomed.values(self.schema)
-        return lambda seen: self.statement.filled({**values, SEEN: seen})
 
 
 def delete(database: Database, collection: str, doomed: Doomed, *, expected: int | None = None) -> DeleteResult:
@@ -69,26 +64,41 @@ def delete(database: Database, collection: str, doomed: Doomed, *, expected: int
 
 
 def _delete_at_once(database: Database, collection: str, doomed: Doomed) -> DeleteResult:
-    """By a statement that an earlier call made. Raises Changed where there is none, or it does not fit any more."""
-    known: Deletion | None = database.programs.known((collection, doomed.key)) if database.owns_transactions else None
-    if known is None or doomed.key is None:
-        raise Changed
-    try:
-        command = known.command(doomed)
-    except VecstoreError as exc:  # the key may be of another type by now
-        raise Changed from exc
-    return DeleteResult(change_at_once(database, collection, "delete entities of", known.version, command))
+    """By what an earlier call found out about the collection. Raises Changed where none did, or it is so no more."""
+    found = known(database, collection)
+
+    def change(session: Session, seen: WireValue) -> Command:
+        try:
+            values = doomed.values(found.description.schema)
+            statement = _statement(database, collection, found, doomed, session)
+        except VecstoreError as exc:  # the collection may be another by now
+            raise Changed from exc
+        return statement.filled({**values, SEEN: seen})
+
+    return DeleteResult(change_at_once(database, collection, "delete entities of", found.version, change))
+
+
+def _statement(database: Database, collection: str, found: Known, doomed: Doomed, session: Session) -> Template:
+    programs, key = database.programs, (collection, doomed.key)
+    kept: Deletion | None = None if doomed.key is None else programs.known(key)
+    if kept is not None and kept.version == found.version:
+        return kept.statement
+    selected, named = doomed.selected(database, found.description), doomed.named(database, found.description)
+
+    def build() -> Delete:
+        return delete_from(_table(database, found.description)).where(*selected, *named, as_seen())
+
+    shape = shape_of(database, (collection, found.version))
+    blanks = [*doomed.values(found.description.schema), SEEN]
+    compiled = shape.compiled(("delete", bool(named)), selected, build, session, blanks)
+    if doomed.key is not None:
+        programs.keep(key, Deletion(found.version, compiled))
+    return compiled
 
 
 def _delete(database: Database, connection: Connection, collection: str, doomed: Doomed) -> int:
-    version, description = described(database, connection, collection)
-    statement = doomed.statement(database, description)
-    count: int = connection.execute(statement).rowcount
-    if version is not None and doomed.key is not None:
-        schema, session = description.schema, session_on(connection, database.facts)
-        again = statement.where(as_seen())
-        compiled = template(again, numbered(connection.dialect), session, blanks=[*doomed.values(schema), SEEN])
-        database.programs.keep((collection, doomed.key), Deletion(version, schema, compiled))
+    _, description = described(database, connection, collection)
+    count: int = connection.execute(doomed.statement(database, description)).rowcount
     return count
 
 
@@ -113,15 +123,23 @@ class Doomed:
 
     def conditions(self, database: Database, description: CollectionDescription) -> list[ColumnElement[bool]]:
         """Raise InvalidArgument where they are no conditions at all."""
+        return [*self.selected(database, description), *self.named(database, description)]
+
+    def selected(self, database: Database, description: CollectionDescription) -> Sequence[ColumnElement[bool]]:
+        """The conditions of the selection; raises InvalidArgument where there are none, and no keys."""
         selection, table = self._selection, _table(database, description)
-        conditions = [*selection.conditions(description, table)]
-        if self._ids is not None:
-            keys = as_keys(description.schema, self._ids)
-            conditions.append(has_key(table, description.schema.primary_key.name, keys))
         # A partition is no condition: emptying one is truncate()'s task, too.
-        elif all(map(is_always_true, replace(selection, partition_names=None).conditions(description, table))):
+        stated = replace(selection, partition_names=None).conditions(description, table)
+        if self._ids is None and all(map(is_always_true, stated)):
             raise InvalidArgument("delete(): the condition is empty or always true; truncate() deletes everything")
-        return conditions
+        return (*replace(selection, where=None, filter=None).conditions(description, table), *stated)
+
+    def named(self, database: Database, description: CollectionDescription) -> Sequence[ColumnElement[bool]]:
+        """The condition that an entity has one of the keys, if there are keys."""
+        if self._ids is None:
+            return ()
+        keys = as_keys(description.schema, self._ids)
+        return (has_key(_table(database, description), description.schema.primary_key.name, keys),)
 
     def statement(self, database: Database, description: CollectionDescription) -> Delete:
         return delete_from(_table(database, description)).where(*self.conditions(database, description))

@@ -151,7 +151,7 @@ def rows_at_once(
 
 
 def change_at_once(
-    database: Database, collection: str, doing: str, version: str, change: Callable[[WireValue], Command]
+    database: Database, collection: str, doing: str, version: str, change: Callable[[Session, WireValue], Command]
 ) -> int:
     """How many rows a command changed, in a transaction of its own, in one round trip.
 
@@ -164,8 +164,9 @@ def change_at_once(
     def changed(session: Session) -> int:
         session.check_alive()
         look = _look(database, session, collection, version)
+        command = change(session, WireValue(TEXT_OID, look.expected))
         with leaving_doubt(what):
-            [result] = look.results(session, [change(WireValue(TEXT_OID, look.expected))])
+            [result] = look.results(session, [command])
         return result.command_tuples or 0
 
     return _unless_changed(database, what, changed)

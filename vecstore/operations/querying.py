@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.sql.expression import ClauseElement
 
+from .. import tables
 from ..asking import check_limit
 from ..conditions import KEYS, Selection, has_key
 from ..database import Database
+from ..description import CollectionDescription
 from ..errors import InvalidArgument, VecstoreError
 from ..ingest import as_keys
 from ..ingest.validation import Keys
-from ..pipeline import Rows
+from ..pipeline import Rows, Session
 from ..projection import Record
 from ..query import Entities, Groups, Position, Question, asked_of, entities_of
 from ..schema import CollectionSchema
-from ..wire import Template, WireValue, numbered, template, wire_array
+from ..wire import Command, Template, WireValue, wire_array
 from .explaining import replanned
-from .opening import Changed, Opened, opened, rows_at_once
+from .opening import Changed, known, opened, rows_at_once
+from .programs import shape_of
 
 A = TypeVar("A")
 
@@ -39,6 +42,15 @@ class Reading(Generic[A]):
     statement: Template
 
 
+@dataclass(frozen=True, slots=True)
+class Made(Generic[A]):
+    """What is asked, on which conditions, and how its statement is built, which has these conditions in it."""
+
+    asked: A
+    conditions: Sequence[ColumnElement[bool]]
+    build: Callable[[], ClauseElement]
+
+
 Values = Callable[[CollectionSchema], Mapping[str, WireValue]]
 
 
@@ -46,71 +58,97 @@ def _no_values(_: CollectionSchema) -> Mapping[str, WireValue]:
     return {}
 
 
-def _read(
-    database: Database,
-    collection: str,
-    doing: str,
-    key: Hashable | None,
-    make: Callable[[Opened], tuple[A, ClauseElement]],
-    *,
-    values: Values = _no_values,
-) -> tuple[Reading[A], Rows]:
-    """A question's rows: in one round trip where it, but for these values, was asked a moment ago.
+@dataclass(frozen=True, slots=True)
+class Asking(Generic[A]):
+    """What a caller asks of a collection.
 
-    key   equal where the same is asked; None where that cannot be told
-    make  what is asked, and its statement; some of its parameters have the names of the values
+    doing   for errors
+    key     equal where the same is asked; None where that cannot be told
+    shape   equal where the same is asked but for the selection
+    make    it in terms of a collection
+    values  of the parameters that its statement leaves open
     """
+
+    doing: str
+    key: Hashable | None
+    shape: Hashable | None
+    make: Callable[[CollectionDescription, Table], Made[A]]
+    values: Values = _no_values
+
+
+def _read(database: Database, collection: str, asking: Asking[A]) -> tuple[Reading[A], Rows]:
+    """The rows that answer: in one round trip where the collection was looked at a moment ago."""
 
     def attempt() -> tuple[Reading[A], Rows]:
         try:
-            return _read_at_once(database, collection, doing, key, values)
+            return _read_at_once(database, collection, asking)
         except Changed:
-            with opened(database, collection, doing) as found:
-                return _read_anew(found, key, make, values)
+            with opened(database, collection, asking.doing) as found:
+                there = _Collection(database, collection, found.version, found.description)
+                reading, command = there.command(asking, found.session)
+                [rows] = found.session.rows(found.session.run([command]))
+                return reading, rows
 
     return replanned(database, attempt)
 
 
-def _read_at_once(
-    database: Database, collection: str, doing: str, key: Hashable | None, values: Values
-) -> tuple[Reading[A], Rows]:
-    known: Reading[A] | None = None if key is None else database.programs.known((collection, key))
-    if known is None or known.version is None or not database.owns_transactions:
-        raise Changed
-    try:
-        command = known.statement.filled(values(known.schema))
-    except VecstoreError as exc:  # the key may be of another type by now
-        raise Changed from exc
-    [rows] = rows_at_once(database, collection, doing, known.version, lambda _: [command])
-    return known, rows
+def _read_at_once(database: Database, collection: str, asking: Asking[A]) -> tuple[Reading[A], Rows]:
+    found = known(database, collection)
+    there = _Collection(database, collection, found.version, found.description)
+    readings: list[Reading[A]] = []
+
+    def commands(session: Session) -> list[Command]:
+        try:
+            reading, command = there.command(asking, session)
+        except VecstoreError as exc:  # the collection may be another by now
+            raise Changed from exc
+        readings.append(reading)
+        return [command]
+
+    [rows] = rows_at_once(database, collection, asking.doing, found.version, commands)
+    return readings[-1], rows
 
 
-def _read_anew(
-    found: Opened, key: Hashable | None, make: Callable[[Opened], tuple[A, ClauseElement]], values: Values
-) -> tuple[Reading[A], Rows]:
-    schema, session = found.description.schema, found.session
-    given = values(schema)
-    asked, statement = make(found)
-    compiled = template(statement, numbered(found.connection.dialect), session, blanks=[*given])
-    reading = Reading(found.version, schema, asked, compiled)
-    [rows] = session.rows(session.run([compiled.filled(given)]))
-    if key is not None and found.version is not None:
-        found.database.programs.keep((found.name, key), reading)
-    return reading, rows
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """A collection as it is known, by this name."""
+
+    database: Database
+    name: str
+    version: str | None
+    description: CollectionDescription
+
+    def command(self, asking: Asking[A], session: Session) -> tuple[Reading[A], Command]:
+        given = asking.values(self.description.schema)
+        reading = self._reading(asking, session, [*given])
+        return reading, reading.statement.filled(given)
+
+    def _reading(self, asking: Asking[A], session: Session, blanks: Sequence[str]) -> Reading[A]:
+        programs, key = self.database.programs, (self.name, asking.key)
+        is_kept = self.version is not None and asking.key is not None
+        kept: Reading[A] | None = programs.known(key) if is_kept else None
+        if kept is not None and kept.version == self.version:
+            return kept
+        made = asking.make(self.description, tables.table_of(self.description, self.database.facts.extension_schema))
+        has_shape = self.version is not None and asking.shape is not None
+        shape = shape_of(self.database, (self.name, self.version, asking.shape) if has_shape else None)
+        statement = shape.compiled("read", made.conditions, made.build, session, blanks)
+        reading = Reading(self.version, self.description.schema, made.asked, statement)
+        return programs.keep(key, reading) if is_kept else reading
 
 
 def query(database: Database, collection: str, question: Question) -> list[Record]:
-    def make(found: Opened) -> tuple[Entities | Groups, ClauseElement]:
-        asked = asked_of(found.description, found.table, question)
-        return asked, asked.statement(question.limit, question.offset)
+    def make(description: CollectionDescription, table: Table) -> Made[Entities | Groups]:
+        asked = asked_of(description, table, question)
+        return Made(asked, asked.conditions, lambda: asked.statement(question.limit, question.offset))
 
-    key = _key("query", question.key)
-    reading, rows = _read(database, collection, "query", key, make)
+    asking = Asking("query", _named("query", question.key), _named("query", question.shape), make)
+    reading, rows = _read(database, collection, asking)
     return [reading.asked.record(row) for row in rows]
 
 
-def _key(doing: str, asked: Hashable | None) -> Hashable | None:
-    return None if asked is None else (doing, asked)
+def _named(doing: str, key: Hashable | None) -> Hashable | None:
+    return None if key is None else (doing, key)
 
 
 def get(database: Database, collection: str, ids: Any, question: Question) -> list[Record]:
@@ -123,26 +161,29 @@ def get(database: Database, collection: str, ids: Any, question: Question) -> li
     given = list(ids) if isinstance(ids, Iterator) else ids  # it may be read more than once
     keys: Keys = []
 
-    def make(found: Opened) -> tuple[Entities, ClauseElement]:
-        asked = entities_of(found.description, found.table, question)
-        return asked, asked.statement(None).where(has_key(found.table, found.description.schema.primary_key.name, keys))
+    def make(description: CollectionDescription, table: Table) -> Made[Entities]:
+        asked = entities_of(description, table, question)
+        named = has_key(table, description.schema.primary_key.name, keys)
+        return Made(asked, asked.conditions, lambda: asked.statement(None).where(named))
 
     def values(schema: CollectionSchema) -> Mapping[str, WireValue]:
         nonlocal keys
         keys = as_keys(schema, given)
         return {KEYS: wire_array(keys)}
 
-    reading, rows = _read(database, collection, "get from", _key("get", question.key), make, values=values)
+    asking = Asking("get from", _named("get", question.key), _named("get", question.shape), make, values)
+    reading, rows = _read(database, collection, asking)
     return _in_order(keys if isinstance(keys, list) else keys.tolist(), reading.asked, rows)
 
 
 def _get_matching(database: Database, collection: str, question: Question) -> list[Record]:
-    def make(found: Opened) -> tuple[Entities, ClauseElement]:
-        asked = entities_of(found.description, found.table, question)
-        return asked, asked.statement(None)
+    def make(description: CollectionDescription, table: Table) -> Made[Entities]:
+        asked = entities_of(description, table, question)
+        return Made(asked, asked.conditions, lambda: asked.statement(None))
 
-    key = _key("get matching", question.key)
-    reading, rows = _read(database, collection, "get from", key, make)
+    name = "get matching"
+    asking = Asking("get from", _named(name, question.key), _named(name, question.shape), make)
+    reading, rows = _read(database, collection, asking)
     return [reading.asked.record(row) for row in rows]
 
 
@@ -154,11 +195,11 @@ def _in_order(keys: list[Any], asked: Entities, rows: Rows) -> list[Record]:
 
 
 def count(database: Database, collection: str, selection: Selection) -> int:
-    def make(found: Opened) -> tuple[None, ClauseElement]:
-        conditions = selection.conditions(found.description, found.table)
-        return None, select(func.count()).select_from(found.table).where(*conditions)
+    def make(description: CollectionDescription, table: Table) -> Made[None]:
+        conditions = selection.conditions(description, table)
+        return Made(None, conditions, lambda: select(func.count()).select_from(table).where(*conditions))
 
-    _, rows = _read(database, collection, "count", _key("count", selection.key), make)
+    _, rows = _read(database, collection, Asking("count", _named("count", selection.key), "count", make))
     counted: int = rows[0][0]
     return counted
 
