@@ -19,8 +19,9 @@ from ..pipeline import Session
 from ..schema import CollectionSchema
 from ..wire import Command, Template, WireValue, wire_array
 from .explaining import explaining
-from .opening import SEEN, Changed, Known, as_seen, change_at_once, described, known
+from .opening import Known, described
 from .programs import shape_of
+from .round_trip import SEEN, Changed, as_seen, change_at_once, known
 
 
 @dataclass(frozen=True, slots=True)

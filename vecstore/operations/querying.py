@@ -23,8 +23,9 @@ from ..query import Entities, Groups, Position, Question, asked_of, entities_of
 from ..schema import CollectionSchema
 from ..wire import Command, Template, WireValue, wire_array
 from .explaining import replanned
-from .opening import Changed, known, opened, rows_at_once
+from .opening import opened
 from .programs import shape_of
+from .round_trip import Changed, known, rows_at_once
 
 A = TypeVar("A")
 

@@ -28,8 +28,9 @@ from ..wire import Command, WireValue
 from . import estimating
 from .estimating import Conditions
 from .explaining import replanned
-from .opening import Changed, Known, Opened, known, opened, rows_at_once, set_local_command
+from .opening import Known, Opened, opened
 from .programs import Maker, Program, shape_of
+from .round_trip import Changed, known, rows_at_once, set_local_command
 
 _MAX_HALF = float(np.finfo(np.float16).max)
 _SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
