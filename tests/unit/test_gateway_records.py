@@ -17,6 +17,7 @@ from pymilvus.grpc_gen import schema_pb2
 from vecstore import CollectionSchema, DataType, Field, InvalidData
 from vecstore.gateway.records import columns_of, field_data, scalar_data
 from vecstore.ingest import prepare
+from vecstore.ingest.jsonb import json_texts
 
 KEY = Field("id", DataType.INT64, primary_key=True)
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -91,9 +92,9 @@ def _library_values(field: Field, stored: Any) -> list[Any]:
     given: Mapping[DataType, Any] = {
         DataType.BINARY_VECTOR: lambda row: row.tobytes(),
         DataType.TIMESTAMPTZ: lambda _: MOMENT,
-        DataType.JSON: json.loads,
-        DataType.VARCHAR: bytes.decode,
-        DataType.TEXT: bytes.decode,
+        DataType.JSON: lambda value: json.loads(*json_texts([value])),
+        DataType.VARCHAR: str,
+        DataType.TEXT: str,
     }
     return list(map(given.get(kind, np.asarray if kind.is_vector else np.generic.item), stored.values))
 

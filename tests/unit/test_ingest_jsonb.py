@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecstore.ingest.jsonb import MAX_DEPTH, json_column, json_value
+from vecstore.ingest.jsonb import MAX_DEPTH, json_texts, json_value, json_values
 from vecstore.vectors import Fault
 
 
 def text(value):
-    return json_column([value])[0].decode()
+    return json_texts(json_values([value]))[0].decode()
 
 
 def nested(depth, kind=list):
@@ -101,7 +101,7 @@ def test_the_text_of_strings_is_left_alone(string, number):
 )
 def test_what_jsonb_cannot_keep_is_refused_with_its_path(value, message):
     with pytest.raises(Fault, match=message) as caught:
-        json_column([{}, value])
+        json_values([{}, value])
     assert caught.value.index == 1
 
 
@@ -109,7 +109,10 @@ def test_a_value_that_contains_itself_is_refused():
     value: list[object] = []
     value.append(value)
     with pytest.raises(Fault, match="nested too deeply"):
-        json_column([value])
+        json_values([value])
+    value.append(value)
+    with pytest.raises(Fault, match="nested too deeply"):
+        json_values([value])
 
 
 @pytest.mark.parametrize("kind", [list, dict])
@@ -133,12 +136,12 @@ JSON = st.recursive(
 
 @given(st.lists(JSON, max_size=6))
 def test_values_are_written_together_as_each_by_itself(values):
-    assert json_column(values) == [json_column([value])[0] for value in values]
+    assert json_texts(values) == [json_texts([value])[0] for value in values]
 
 
 def test_a_fault_among_many_is_told_by_its_place():
     values = [{"a": number} for number in range(2_000)]
     values[1_234] = {"a": float("nan")}
     with pytest.raises(Fault) as caught:
-        json_column(values)
+        json_values(values)
     assert caught.value.index == 1_234

@@ -3,7 +3,8 @@
 https://www.postgresql.org/docs/18/sql-copy.html#SQL-COPY-FILE-FORMATS and, for the values, the send and receive
 functions of each type. Everything of a fixed width stands first in a row, and is laid out for many rows at once by one
 NumPy record array, field count and length words included; Python only joins what follows. The array holds few rows and
-is used again and again, so that it never leaves the processor's cache.
+is used again and again, so that it never leaves the processor's cache. What varies is written some rows ahead of it:
+while the server takes in what was sent, the next is made, and a large batch is never there twice.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ from typing import Any
 import numpy as np
 
 from vecstore.errors import InvalidArgument
+from vecstore.naming import PARTITION_COLUMN
 from vecstore.schema import DataType
 from vecstore.vectors import Array, DenseColumn, Nulls, SparseColumn, VectorColumn
 
-from .scalars import ArrayColumn, BytesColumn, FixedColumn
+from .jsonb import json_texts
+from .scalars import ArrayColumn, FixedColumn, JsonColumn, TextColumn
 from .validation import AnyColumn, Batch
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER = _SIGNATURE + bytes(8)  # no flags, no extension
 _TRAILER = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
-_JSONB_VERSION = b"\x01"
 
 _CHUNK_BYTES = 65_536
 _MIN_ROWS, _MAX_ROWS = 8, 256
+_AHEAD = 256
 
 _LENGTH = Struct(">i")
+_JSONB_HEAD, _JSONB_VERSION = Struct(">ib"), 1
 _ARRAY_HEAD = Struct(">iiiiii")  # length, dimensions, has nulls, type of the elements, length, lower bound
 _EMPTY_ARRAY = Struct(">iiii")
 _SPARSE_HEAD = Struct(">iiii")  # length, dim, non-zero elements, unused
@@ -59,22 +63,22 @@ _DENSE: Mapping[DataType, str] = {
 }
 
 
-def copy_columns(batch: Batch) -> tuple[str, ...]:
-    """The columns in the order of the stream, `_partition` aside, which comes last; raises InvalidArgument."""
+def copy_columns(batch: Batch, *, partition: str | None) -> tuple[str, ...]:
+    """The columns in the order of the stream; raises InvalidArgument."""
     if batch.keys is None:
         raise InvalidArgument(f"the keys of {batch.schema.primary_key.name!r} are to be drawn first: with_keys(...)")
-    return (*_fixed_names(batch), *_varying_names(batch))
+    return (*_fixed_names(batch), *([] if partition is None else [PARTITION_COLUMN]), *_varying_names(batch))
 
 
 def copy_stream(batch: Batch, *, partition: str | None, rows_per_chunk: int | None = None) -> Iterator[bytes]:
-    """The stream of COPY ... (FORMAT BINARY), header and trailer included, in pieces of about 64 kB.
+    """The stream of COPY ... (FORMAT BINARY), header and trailer included, in pieces of about 64 kB, by ascending key.
 
-    partition  what the column `_partition`, the last of every row, is set to; None where there is no such column
+    partition  what the column `_partition` is set to; None where there is no such column
     """
-    copy_columns(batch)
+    copy_columns(batch, partition=partition)
     yield _HEADER
     if batch.count:
-        yield from _rows(_layout(batch, partition), batch.count, rows_per_chunk)
+        yield from _pieces(batch, partition, rows_per_chunk)
     yield _TRAILER
 
 
@@ -131,96 +135,95 @@ def _vector_head(column: DenseColumn) -> bytes:
     return _LENGTH.pack(dim if column.field.data_type is DataType.BINARY_VECTOR else dim << 16)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
-    """A row: the number of columns, the parts of fixed width, those that vary, and what is the same in every row."""
-
-    count: bytes
-    fixed: Sequence[_FixedPart]
-    varying: Sequence[list[bytes]]
-    tail: bytes
-
-
-def _layout(batch: Batch, partition: str | None) -> _Layout:
-    varying = [part for name in _varying_names(batch) for part in _varying_parts(batch.columns[name])]
-    return _Layout(
-        count=(len(batch.columns) + (partition is not None)).to_bytes(2, "big"),
-        fixed=[_fixed_part(batch.columns[name]) for name in _fixed_names(batch)],
-        varying=varying,
-        tail=b"" if partition is None else _text_cell(partition.encode()),
-    )
+def _record_type(parts: Sequence[_FixedPart], tail: bytes) -> np.dtype[Any]:
+    """All of a row up to what varies: number of columns, values with what stands before each, the partition."""
+    fields: list[tuple[Any, ...]] = [("count", "V2")]
+    for place, part in enumerate(parts):
+        fields += [(f"head{place}", f"V{len(part.head)}"), (f"value{place}", part.dtype, part.width)]
+    if tail:
+        fields.append(("tail", f"V{len(tail)}"))
+    return np.dtype(fields)
 
 
-def _record_type(layout: _Layout) -> np.dtype[Any]:
-    """All of a row up to the first part that varies."""
-    parts: list[tuple[Any, ...]] = [("count", "V2")]
-    for place, part in enumerate(layout.fixed):
-        parts += [(f"head{place}", f"V{len(part.head)}"), (f"value{place}", part.dtype, part.width)]
-    if layout.tail and not layout.varying:
-        parts.append(("tail", f"V{len(layout.tail)}"))
-    return np.dtype(parts)
-
-
-def _records(layout: _Layout, dtype: np.dtype[Any], rows: int) -> Array:
+def _records(dtype: np.dtype[Any], rows: int, count: bytes, parts: Sequence[_FixedPart], tail: bytes) -> Array:
     """This many records, in which everything stands but the values."""
     records = np.empty(rows, dtype)
-    records["count"] = np.void(layout.count)
-    for place, part in enumerate(layout.fixed):
+    records["count"] = np.void(count)
+    for place, part in enumerate(parts):
         records[f"head{place}"] = np.void(part.head)
-    if "tail" in (dtype.names or ()):
-        records["tail"] = np.void(layout.tail)
+    if tail:
+        records["tail"] = np.void(tail)
     return records
 
 
-def _rows(layout: _Layout, rows: int, rows_per_chunk: int | None) -> Iterator[bytes]:
-    dtype = _record_type(layout)
-    step = min(rows, rows_per_chunk or _rows_per_chunk(dtype.itemsize))
-    records = _records(layout, dtype, step)
-    slots = [(records[f"value{place}"], part.values) for place, part in enumerate(layout.fixed)]
-    for start in range(0, rows, step):
-        stop = min(start + step, rows)
+def _pieces(batch: Batch, partition: str | None, rows_per_chunk: int | None) -> Iterator[bytes]:
+    count = (len(batch.columns) + (partition is not None)).to_bytes(2, "big")
+    parts = [_fixed_part(batch.columns[name]) for name in _fixed_names(batch)]
+    tail = b"" if partition is None else _text_cell(partition)
+    dtype = _record_type(parts, tail)
+    step = min(batch.count, rows_per_chunk or _rows_per_chunk(dtype.itemsize))
+    records = _records(dtype, step, count, parts, tail)
+    slots = [(records[f"value{place}"], part.values) for place, part in enumerate(parts)]
+    varying = _varying_rows(batch)
+    for begin, rows in zip(range(0, batch.count, step), batch.in_key_order(step), strict=True):
+        several = min(step, batch.count - begin)
         for slot, values in slots:
-            slot[: stop - start] = values[start:stop]
-        prefixes = records[: stop - start].tobytes()
-        yield _joined(layout, prefixes, start, stop) if layout.varying else prefixes
+            slot[:several] = values[rows]
+        yield _joined(records[:several], varying)
 
 
 def _rows_per_chunk(width: int) -> int:
     return max(_MIN_ROWS, min(_MAX_ROWS, _CHUNK_BYTES // width))
 
 
-def _joined(layout: _Layout, prefixes: bytes, start: int, stop: int) -> bytes:
-    """Rows of a record, its varying parts and the tail, one after the other."""
-    memory, width = memoryview(prefixes), len(prefixes) // (stop - start)
-    records = [memory[at : at + width] for at in range(0, len(memory), width)]
-    tails = [[layout.tail] * (stop - start)] if layout.tail else []
-    parts = [part[start:stop] for part in layout.varying]
-    return b"".join(chain.from_iterable(zip(records, *parts, *tails, strict=True)))
+def _joined(records: Array, varying: Iterator[bytes] | None) -> bytes:
+    """Records, each with the next of what varies behind it."""
+    if varying is None:
+        return records.tobytes()
+    memory, width = records.view(np.uint8).data, records.dtype.itemsize
+    heads = [memory[at : at + width] for at in range(0, len(memory), width)]
+    return b"".join(chain.from_iterable(zip(heads, varying, strict=False)))  # heads end first
 
 
-# What varies: each column gives one or more lists of bytes, a row being what stands at the same place in all of them
+def _varying_rows(batch: Batch) -> Iterator[bytes] | None:
+    """What varies in each row; None where nothing does."""
+    names = _varying_names(batch)
+    return chain.from_iterable(_row_parts(batch, names)) if names else None
 
 
-def _varying_parts(column: AnyColumn) -> tuple[list[bytes], ...]:
+def _row_parts(batch: Batch, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
+    for rows in batch.in_key_order(_AHEAD):
+        parts = chain.from_iterable(_varying_parts(batch.columns[name].take(rows)) for name in names)
+        yield map(b"".join, zip(*parts, strict=True))
+
+
+# What varies: each column gives one or more sequences of bytes, a cell being what stands at the same place in all
+
+
+_Parts = tuple[Sequence[bytes], ...]
+
+
+def _varying_parts(column: AnyColumn) -> _Parts:
     return _VARYING[type(column)](column)
 
 
-def _bytes_parts(column: BytesColumn) -> tuple[list[bytes], ...]:
-    """Length words and bodies; jsonb has its version between them."""
-    version = _JSONB_VERSION if column.kind is DataType.JSON else b""
-    lengths = np.fromiter(map(len, column.values), np.int64, len(column)) + len(version)
-    heads = np.empty(len(column), [("length", ">i4"), ("version", f"V{len(version)}")])
-    heads["length"] = lengths
-    if version:
-        heads["version"] = np.void(version)
-    words = _split(heads)
-    if column.nulls is None:
-        return words, column.values
-    bodies = [b"" if null else body for body, null in zip(column.values, column.nulls.tolist(), strict=True)]
-    return _nulled(words, column.nulls), bodies
+def _text_parts(column: TextColumn) -> _Parts:
+    texts = list(map(str.encode, column.values))
+    return _with_heads(list(map(_LENGTH.pack, map(len, texts))), texts, column.nulls)
 
 
-def _fixed_parts(column: FixedColumn | DenseColumn) -> tuple[list[bytes], ...]:
+def _json_parts(column: JsonColumn) -> _Parts:
+    texts = json_texts(column.values)
+    return _with_heads([_JSONB_HEAD.pack(len(text) + 1, _JSONB_VERSION) for text in texts], texts, column.nulls)
+
+
+def _with_heads(heads: list[bytes], bodies: Sequence[bytes], nulls: Nulls) -> _Parts:
+    if nulls is None:
+        return heads, bodies
+    return _nulled(heads, nulls), [b"" if null else body for body, null in zip(bodies, nulls.tolist(), strict=True)]
+
+
+def _fixed_parts(column: FixedColumn | DenseColumn) -> _Parts:
     part = _fixed_part(column)
     records = np.empty(len(column), [("head", f"V{len(part.head)}"), ("value", part.dtype, part.width)])
     records["head"] = np.void(part.head)
@@ -228,7 +231,7 @@ def _fixed_parts(column: FixedColumn | DenseColumn) -> tuple[list[bytes], ...]:
     return (_nulled(_split(records), column.nulls),)
 
 
-def _sparse_parts(column: SparseColumn) -> tuple[list[bytes], ...]:
+def _sparse_parts(column: SparseColumn) -> _Parts:
     dim = column.field.dim or 0
     cells = [
         _SPARSE_HEAD.pack(12 + 8 * len(places), dim, len(places), 0)
@@ -239,26 +242,27 @@ def _sparse_parts(column: SparseColumn) -> tuple[list[bytes], ...]:
     return (_nulled(cells, column.nulls),)
 
 
-def _array_parts(column: ArrayColumn) -> tuple[list[bytes], ...]:
+def _array_parts(column: ArrayColumn) -> _Parts:
     elements, offsets = column.elements, column.offsets.tolist()
     if isinstance(elements, FixedColumn):
         oid = _FIXED[elements.kind][1]
         cells = _fixed_parts(elements)[0]
     else:
         oid = _TEXT_OID
-        cells = [_text_cell(value) for value in elements.values]
+        cells = list(map(_text_cell, elements.values))
     arrays = [_array_cell(oid, cells[start:stop]) for start, stop in pairwise(offsets)]
     return (_nulled(arrays, column.nulls),)
 
 
-def _array_cell(oid: int, cells: list[bytes]) -> bytes:
+def _array_cell(oid: int, cells: Sequence[bytes]) -> bytes:
     if not cells:
         return _EMPTY_ARRAY.pack(12, 0, 0, oid)
     body = b"".join(cells)
     return _ARRAY_HEAD.pack(20 + len(body), 1, 0, oid, len(cells), 1) + body
 
 
-def _text_cell(value: bytes) -> bytes:
+def _text_cell(text: str) -> bytes:
+    value = text.encode()
     return _LENGTH.pack(len(value)) + value
 
 
@@ -275,8 +279,9 @@ def _nulled(cells: list[bytes], nulls: Nulls) -> list[bytes]:
     return [_NULL if null else cell for cell, null in zip(cells, nulls.tolist(), strict=True)]
 
 
-_VARYING: Mapping[type, Callable[[Any], tuple[list[bytes], ...]]] = {
-    BytesColumn: _bytes_parts,
+_VARYING: Mapping[type, Callable[[Any], _Parts]] = {
+    TextColumn: _text_parts,
+    JsonColumn: _json_parts,
     FixedColumn: _fixed_parts,
     DenseColumn: _fixed_parts,
     SparseColumn: _sparse_parts,

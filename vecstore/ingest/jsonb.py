@@ -1,15 +1,17 @@
 """JSON values: which are taken, and the text that jsonb gives back unchanged. Pure.
 
-A value is written by the standard library's encoder, and looked at quickly beside it. Only where something is odd is it
-walked through slowly, to say where the fault is or to find that there is none.
+Many values are looked at together, level by level, which is quick. Only where something is odd is each walked through
+slowly, to say where the fault is or to find that there is none. They are written, by the standard library's encoder,
+when they are sent.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,11 @@ _NESTED = frozenset({list, dict})
 _PLAIN = frozenset({str, int, float, bool, type(None)}) | _NESTED
 _TEXT = frozenset({str})
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# Nothing that contains itself comes as far as the encoder.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
 
 _TOGETHER = 512
+_WIDEST = 1_000_000  # more on one level may be a list that contains itself twice
 _MARK = "\x1e"
 _BETWEEN = b',"\\u001e",'
 
@@ -38,67 +42,44 @@ class _Refused(ValueError):
     """What a JSON document must not hold; the message begins with the path to it."""
 
 
-def json_column(values: Iterable[Any]) -> list[bytes]:
-    """Every value as JSON text in UTF-8; raises Fault, which says the path to what is refused."""
+def json_values(values: Iterable[Any]) -> list[Any]:
+    """Every value in types that are JSON's own; raises Fault, which says the path to what is refused."""
     given = list(values)
-    texts: list[bytes] = []
     for start in range(0, len(given), _TOGETHER):
         several = given[start : start + _TOGETHER]
-        texts += _quick_texts(several) or _texts(several, start)
-    return texts
+        if not _are_plain(several):
+            given[start : start + _TOGETHER] = _checked_values(several, start)
+    return given
 
 
-def _texts(values: list[Any], start: int) -> list[bytes]:
-    texts = []
+def _checked_values(values: Sequence[Any], start: int) -> list[Any]:
+    checked = []
     for index, value in enumerate(values, start):
         try:
-            texts.append(_json_text(value))
+            checked.append(value if _are_plain([value]) else _checked(value, "$", 0))
         except _Refused as refused:
             raise Fault(index, str(refused)) from None
-    return texts
+    return checked
 
 
-def _quick_texts(values: list[Any]) -> list[bytes] | None:
-    """The texts of values that are plain in everything, written in one go; None says to look at each.
+def json_texts(values: Sequence[Any]) -> list[bytes]:
+    """The texts of json_values(), in UTF-8, written in one go.
 
     What the encoder costs a call is more than what it costs a small value. A mark keeps the values apart, and one that
     is found too often stands in a value as well.
     """
-    if not _are_plain(values):
-        return None
-    marked = [_MARK] * (2 * len(values) - 1)
+    marked = [_MARK] * max(0, 2 * len(values) - 1)
     marked[::2] = values
-    try:
-        text = _encode(marked).encode()
-    except ValueError:
-        return None
+    text = _encode(marked).encode()
     texts = text[1:-1].split(_BETWEEN)
-    if b"\\u0000" in text or len(texts) != len(values):
-        return None
+    if len(texts) != len(values):
+        texts = [_encode(value).encode() for value in values]
     return [_positional(text) if b"e+" in text else text for text in texts] if b"e+" in text else texts
 
 
 def json_value(text: str | bytes) -> Any:
     """The value of a text that PostgreSQL sent."""
     return json.loads(text)
-
-
-def _json_text(value: Any) -> bytes:
-    text = _quick_text(value)
-    if text is None:
-        text = _encode(_checked(value, "$", 0)).encode()
-    return _positional(text) if b"e+" in text else text
-
-
-def _quick_text(value: Any) -> bytes | None:
-    """The text of a value that is plain in everything; None says to look closer."""
-    if not _are_plain([value]):
-        return None
-    try:
-        text = _encode(value).encode()
-    except ValueError:  # NaN and infinity, and the lone surrogates of UnicodeEncodeError
-        return None
-    return None if b"\\u0000" in text else text
 
 
 def _positional(text: bytes) -> bytes:
@@ -111,23 +92,46 @@ def _digits(found: re.Match[str]) -> str:
     return token if token.startswith('"') else format(float(token), ".1f")
 
 
-def _are_plain(values: list[Any]) -> bool:
-    """Whether only the very types of JSON are in them, every int within 64 bits, every key a str, and not too deep."""
+def _are_plain(values: Sequence[Any]) -> bool:
+    """Whether all in them is of JSON's very types and may be kept, and they are neither very deep nor very wide."""
     level = values
     for _ in range(MAX_DEPTH):
         kinds = set(map(type, level))
-        if not kinds <= _PLAIN:
-            return False
-        if int in kinds and not all(_LEAST <= item <= _MOST for item in level if type(item) is int):
+        if not kinds <= _PLAIN or len(level) > _WIDEST or not _may_be_kept(level, kinds):
             return False
         if not kinds & _NESTED:
             return True
-        objects = [item for item in level if type(item) is dict]
-        if not set(map(type, chain.from_iterable(objects))) <= _TEXT:
+        objects = _only(dict, level, kinds)
+        keys = set().union(*objects)
+        if not (set(map(type, keys)) <= _TEXT and are_texts(keys)):
             return False
-        arrays = (item for item in level if type(item) is list)
-        level = [*chain.from_iterable(item.values() for item in objects), *chain.from_iterable(arrays)]
+        level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(_only(list, level, kinds))]
     return False
+
+
+def _only(kind: type, level: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
+    if kind not in kinds:
+        return ()
+    return level if len(kinds) == 1 else [item for item in level if type(item) is kind]
+
+
+def _may_be_kept(level: Sequence[Any], kinds: set[type]) -> bool:
+    """Whether its integers have 64 bits, its floats are finite and its strings PostgreSQL's."""
+    integers = _only(int, level, kinds)
+    if integers and not (min(integers) >= _LEAST and max(integers) <= _MOST):
+        return False
+    return all(map(isfinite, _only(float, level, kinds))) and are_texts(_only(str, level, kinds))
+
+
+def are_texts(strings: Iterable[str]) -> bool:
+    """Whether there is no NUL and no lone surrogate in them."""
+    joined = "".join(strings)
+    if "\0" in joined:
+        return False
+    try:
+        return joined.isascii() or bool(joined.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 # The slow look

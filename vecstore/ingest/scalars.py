@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecstore.schema import DataType, Field
-from vecstore.vectors import Array, Fault, Nulls
+from vecstore.vectors import Array, Fault, Nulls, Rows, picked
 
-from .jsonb import json_column
+from .jsonb import are_texts, json_values
 
 _SHOWN = 40
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
@@ -47,47 +47,58 @@ class FixedColumn:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, order: NDArray[np.intp]) -> FixedColumn:
-        """The rows in this order."""
-        return FixedColumn(self.kind, self.values[order], _taken(self.nulls, order))
+    def take(self, rows: Rows) -> FixedColumn:
+        return FixedColumn(self.kind, self.values[rows], _taken(self.nulls, rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BytesColumn:
-    """n texts (VARCHAR, TEXT) or JSON documents in UTF-8; `nulls` as in FixedColumn."""
+class TextColumn:
+    """n texts (VARCHAR, TEXT); `nulls` as in FixedColumn."""
 
-    kind: DataType
-    values: list[bytes]
+    values: Sequence[str]
     nulls: Nulls = None
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, order: NDArray[np.intp]) -> BytesColumn:
-        """The rows in this order."""
-        return BytesColumn(self.kind, [self.values[row] for row in order.tolist()], _taken(self.nulls, order))
+    def take(self, rows: Rows) -> TextColumn:
+        return TextColumn(picked(self.values, rows), _taken(self.nulls, rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JsonColumn:
+    """n values in types that are JSON's own, not yet written; `nulls` as in FixedColumn."""
+
+    values: Sequence[Any]
+    nulls: Nulls = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Rows) -> JsonColumn:
+        return JsonColumn(picked(self.values, rows), _taken(self.nulls, rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayColumn:
     """n arrays: row i holds elements[offsets[i]:offsets[i + 1]]; `nulls` as in FixedColumn."""
 
-    elements: FixedColumn | BytesColumn
+    elements: PlainColumn
     offsets: NDArray[np.int64]
     nulls: Nulls = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def take(self, order: NDArray[np.intp]) -> ArrayColumn:
-        """The rows in this order."""
-        starts, lengths = self.offsets[:-1][order], np.diff(self.offsets)[order]
+    def take(self, rows: Rows) -> ArrayColumn:
+        starts = self.offsets[:-1][rows]
+        lengths = self.offsets[1:][rows] - starts
         offsets = _offsets(lengths)
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-        return ArrayColumn(self.elements.take(places), offsets, _taken(self.nulls, order))
+        return ArrayColumn(self.elements.take(places), offsets, _taken(self.nulls, rows))
 
 
-PlainColumn = FixedColumn | BytesColumn
+PlainColumn = FixedColumn | TextColumn | JsonColumn
 ScalarColumn = PlainColumn | ArrayColumn
 
 
@@ -107,15 +118,13 @@ def plain_column(kind: DataType, values: Sequence[Any] | Array, *, max_length: i
     if kind is DataType.TIMESTAMPTZ:
         return FixedColumn(kind, _moments(values))
     if kind is DataType.JSON:
-        return BytesColumn(kind, json_column(_listed(values)))
-    return BytesColumn(kind, _texts(_listed(values), max_length))
+        return JsonColumn(json_values(_listed(values)))
+    return TextColumn(_texts(_listed(values), max_length))
 
 
 def with_nulls(column: ScalarColumn, nulls: NDArray[np.bool_]) -> ScalarColumn:
     """The column with these rows None, whatever stands in them."""
-    if isinstance(column, ArrayColumn):
-        return ArrayColumn(column.elements, column.offsets, nulls)
-    return type(column)(column.kind, column.values, nulls)  # type: ignore[arg-type]
+    return replace(column, nulls=nulls)
 
 
 # What stands for None while a column is converted.
@@ -141,8 +150,8 @@ def shown(value: object) -> str:
     return f"{text if len(text) <= _SHOWN else text[:_SHOWN] + '…'} ({type(value).__name__})"
 
 
-def _taken(nulls: Nulls, order: NDArray[np.intp]) -> Nulls:
-    return None if nulls is None else nulls[order]
+def _taken(nulls: Nulls, rows: Rows) -> Nulls:
+    return None if nulls is None else nulls[rows]
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -240,30 +249,32 @@ def _not_taken(number: _Number, index: int, value: object) -> Fault:
 # Text
 
 
-def _texts(values: Sequence[Any], max_length: int | None) -> list[bytes]:
-    if not all(issubclass(kind, str) for kind in set(map(type, values))):
+_UTF8_MOST = 4
+
+
+def _texts(values: Sequence[Any], max_length: int | None) -> list[str]:
+    kinds = set(map(type, values))
+    if not all(issubclass(kind, str) for kind in kinds):
         index = next(index for index, value in enumerate(values) if not isinstance(value, str))
         raise Fault(index, f"expected a str, got {shown(values[index])}")
-    try:
-        encoded = [value.encode() for value in values]
-    except UnicodeEncodeError:
-        index = next(index for index, value in enumerate(values) if _has_lone_surrogate(value))
-        raise Fault(index, f"a lone surrogate is no character, got {shown(values[index])}") from None
-    if b"\0" in b"".join(encoded):
-        index = next(index for index, text in enumerate(encoded) if b"\0" in text)
-        raise Fault(index, f"PostgreSQL cannot store a NUL character, got {shown(values[index])}")
-    if max_length is not None and max(map(len, encoded), default=0) > max_length:
-        index = next(index for index, text in enumerate(encoded) if len(text) > max_length)
-        raise Fault(index, f"expected at most {max_length:,} bytes of UTF-8, got {len(encoded[index]):,}")
-    return encoded
+    texts = list(values) if kinds <= {str} else list(map(str.__str__, values))
+    if not are_texts(texts):
+        index = next(index for index, text in enumerate(texts) if not are_texts([text]))
+        if "\0" in texts[index]:
+            raise Fault(index, f"PostgreSQL cannot store a NUL character, got {shown(texts[index])}")
+        raise Fault(index, f"a lone surrogate is no character, got {shown(texts[index])}")
+    if max_length is not None and _may_be_longer(texts, max_length):
+        lengths = list(map(len, map(str.encode, texts)))
+        too_long = next((index for index, length in enumerate(lengths) if length > max_length), None)
+        if too_long is not None:
+            raise Fault(too_long, f"expected at most {max_length:,} bytes of UTF-8, got {lengths[too_long]:,}")
+    return texts
 
 
-def _has_lone_surrogate(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+def _may_be_longer(texts: list[str], most: int) -> bool:
+    """Whether one of them may have more bytes in UTF-8, judged by the number of its characters."""
+    widest = max(map(len, texts), default=0)
+    return widest * _UTF8_MOST > most and (widest > most or not all(map(str.isascii, texts)))
 
 
 # Moments

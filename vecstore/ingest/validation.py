@@ -18,15 +18,26 @@ from numpy.typing import NDArray
 from vecstore.errors import DuplicateKey, InvalidData, InvalidSchema
 from vecstore.naming import DYNAMIC_COLUMN
 from vecstore.schema import MAX_SPARSE_NONZERO, CollectionSchema, DataType, Field
-from vecstore.vectors import MAX_INDEXED_SPARSE_NONZERO, Array, DenseColumn, Fault, VectorColumn, as_matrix, check_norms
+from vecstore.vectors import (
+    MAX_INDEXED_SPARSE_NONZERO,
+    Array,
+    DenseColumn,
+    Fault,
+    Rows,
+    VectorColumn,
+    as_matrix,
+    check_norms,
+)
 
 from .columns import to_columns
+from .jsonb import json_texts
 from .scalars import (
     FILLERS,
-    BytesColumn,
     FixedColumn,
+    JsonColumn,
     PlainColumn,
     ScalarColumn,
+    TextColumn,
     plain_column,
     scalar_column,
     shown,
@@ -34,6 +45,7 @@ from .scalars import (
 )
 
 AnyColumn = ScalarColumn | VectorColumn
+KeyColumn = FixedColumn | TextColumn
 Keys = NDArray[np.int64] | list[str]
 
 _NAMED_DUPLICATES = 5
@@ -56,12 +68,14 @@ class Batch:
     def keys(self) -> Keys | None:
         """The primary keys, row by row: an int64 array or a list of str; None while they are yet to be drawn."""
         name = self.schema.primary_key.name
-        return _keys_of(_plain(self.columns[name])) if name in self.columns else None
+        return _keys_of(_as_key(self.columns[name])) if name in self.columns else None
 
     def text_bytes(self, name: str) -> list[int]:
-        """How many bytes each text of a column has; empty for a column that holds no text."""
+        """How many bytes each text or JSON document of a column has; empty for a column that holds neither."""
         column = self.columns.get(name)
-        return list(map(len, column.values)) if isinstance(column, BytesColumn) else []
+        if isinstance(column, JsonColumn):
+            return list(map(len, json_texts(column.values)))
+        return list(map(len, map(str.encode, column.values))) if isinstance(column, TextColumn) else []
 
     def with_keys(self, keys: Any) -> Batch:
         """The batch with these primary keys, one a row; raises InvalidData."""
@@ -72,12 +86,13 @@ class Batch:
         _check_duplicates(field, column)
         return replace(self, columns={field.name: column, **_without(self.columns, field.name)})
 
-    def in_key_order(self) -> Batch:
-        """The rows by ascending key: writers who all go in one order never wait for each other in a circle."""
-        order = _key_order(_plain(self.columns[self.schema.primary_key.name]))
+    def in_key_order(self, most: int) -> list[Rows]:
+        """The rows by ascending key, so many at a time: writers who all go in one order never wait in a circle."""
+        order = _key_order(_as_key(self.columns[self.schema.primary_key.name]))
+        starts = range(0, self.count, most)
         if (order[1:] > order[:-1]).all():
-            return self
-        return replace(self, columns={name: column.take(order) for name, column in self.columns.items()})
+            return [slice(start, min(start + most, self.count)) for start in starts]
+        return [order[start : start + most] for start in starts]
 
 
 def prepare(
@@ -119,7 +134,7 @@ def prepare(
     if schema.dynamic:
         columns[DYNAMIC_COLUMN] = _dynamic_column(given.get(DYNAMIC_COLUMN), count)
     if not drawn:
-        _check_duplicates(key, _plain(columns[key.name]))
+        _check_duplicates(key, _as_key(columns[key.name]))
     return Batch(schema, count, columns)
 
 
@@ -226,7 +241,7 @@ def _filled(field: Field, values: Sequence[Any], nulls: NDArray[np.bool_]) -> li
 
 def _dynamic_column(values: Any, count: int) -> PlainColumn:
     if values is None:
-        return BytesColumn(DataType.JSON, [b"{}"] * count)
+        return JsonColumn([{}] * count)
     try:
         return plain_column(DataType.JSON, values, max_length=None)
     except Fault as fault:
@@ -237,17 +252,17 @@ def _dynamic_column(values: Any, count: int) -> PlainColumn:
 # Keys
 
 
-def _plain(column: AnyColumn) -> PlainColumn:
-    return cast("PlainColumn", column)  # a primary key is INT64 or VARCHAR
+def _as_key(column: AnyColumn) -> KeyColumn:
+    return cast("KeyColumn", column)  # a primary key is INT64 or VARCHAR
 
 
-def _keys_of(column: PlainColumn) -> Keys:
-    return [key.decode() for key in column.values] if isinstance(column, BytesColumn) else column.values
+def _keys_of(column: KeyColumn) -> Keys:
+    return list(column.values) if isinstance(column, TextColumn) else column.values
 
 
-def _key_column(field: Field, ids: Any, what: str) -> PlainColumn:
+def _key_column(field: Field, ids: Any, what: str) -> KeyColumn:
     try:
-        return plain_column(field.data_type, _listed_keys(ids), max_length=field.max_length)
+        return _as_key(plain_column(field.data_type, _listed_keys(ids), max_length=field.max_length))
     except Fault as fault:
         message = f"{what}[{fault.index}], key {field.name!r}: {fault.why}"
         raise InvalidData(message, field=field.name, row=fault.index) from None
@@ -261,13 +276,13 @@ def _listed_keys(ids: Any) -> Sequence[Any] | Array:
     return list(ids)
 
 
-def _key_order(column: PlainColumn) -> NDArray[np.intp]:
-    if isinstance(column, BytesColumn):
+def _key_order(column: KeyColumn) -> NDArray[np.intp]:
+    if isinstance(column, TextColumn):  # by code point, which is by the bytes of UTF-8
         return np.array(sorted(range(len(column)), key=column.values.__getitem__), np.intp)
     return np.argsort(column.values, kind="stable")
 
 
-def _check_duplicates(field: Field, column: PlainColumn) -> None:
+def _check_duplicates(field: Field, column: KeyColumn) -> None:
     keys = _keys_of(column)
     listed = keys.tolist() if isinstance(keys, np.ndarray) else keys
     if len(set(listed)) == len(listed):

@@ -19,7 +19,7 @@ from ..execution import fetch, raw_cursor
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.binary import copy_columns, copy_stream
 from ..ingest.statements import STAGING, TEMPORARY, Merge, copy_statement, replacement
-from ..naming import DEFAULT_PARTITION, PARENT_TABLE, PARTITION_COLUMN
+from ..naming import DEFAULT_PARTITION, PARENT_TABLE
 from ..progress import tracked
 from ..schema import DataType, Hnsw
 from .explaining import explaining
@@ -148,14 +148,13 @@ class _Copy:
 
     @property
     def columns(self) -> list[str]:
-        return [*copy_columns(self.batch), *([] if self.partition is None else [PARTITION_COLUMN])]
+        return [*copy_columns(self.batch, partition=self.partition)]
 
     def into(self, connection: Connection, facts: ServerFacts, schema: str, table: str) -> None:
         step = _ROWS_A_STEP if self.progress else None
-        batch = self.batch.in_key_order()
-        pieces: Iterable[bytes] = copy_stream(batch, partition=self.partition, rows_per_chunk=step)
+        pieces: Iterable[bytes] = copy_stream(self.batch, partition=self.partition, rows_per_chunk=step)
         if self.progress:
-            pieces = tracked(pieces, total=batch.count // _ROWS_A_STEP + 2, what=f"{batch.count:,} rows")
+            pieces = tracked(pieces, total=self.batch.count // _ROWS_A_STEP + 2, what=f"{self.batch.count:,} rows")
         with raw_cursor(connection, facts).copy(copy_statement(schema, table, self.columns)) as copy:
             for piece in pieces:
                 copy.write(piece)

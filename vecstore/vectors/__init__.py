@@ -7,8 +7,8 @@ are found here. No message shows a vector: it may be somebody's secret.
 
 from __future__ import annotations
 
-from .columns import DenseColumn, SparseColumn, VectorColumn, as_matrix, as_query, check_norms
-from .faults import Array, Fault, Nulls
+from .columns import DenseColumn, SparseColumn, VectorColumn, as_matrix, as_query, check_norms, picked
+from .faults import Array, Fault, Nulls, Rows
 from .sparse import MAX_INDEXED_SPARSE_NONZERO
 from .wire import decoder
 
@@ -18,10 +18,12 @@ __all__ = [
     "DenseColumn",
     "Fault",
     "Nulls",
+    "Rows",
     "SparseColumn",
     "VectorColumn",
     "as_matrix",
     "as_query",
     "check_norms",
     "decoder",
+    "picked",
 ]

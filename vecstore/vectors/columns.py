@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from vecstore.schema import MAX_SPARSE_NONZERO, DataType, Field, Metric, metrics
 
 from .bits import as_bits
 from .dense import as_bfloat16, as_float16, as_float32, as_int8
-from .faults import Array, Fault, Nulls, kind_of
+from .faults import Array, Fault, Nulls, Rows, kind_of
 from .sparse import SparseRow, sparse_row
+
+T = TypeVar("T")
 
 _FLOAT32 = np.finfo(np.float32)
 
@@ -37,10 +39,9 @@ class DenseColumn:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, order: NDArray[np.intp]) -> DenseColumn:
-        """The rows in this order."""
-        nulls = None if self.nulls is None else self.nulls[order]
-        return DenseColumn(self.field, self.values[order], nulls)
+    def take(self, rows: Rows) -> DenseColumn:
+        nulls = None if self.nulls is None else self.nulls[rows]
+        return DenseColumn(self.field, self.values[rows], nulls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,19 +52,23 @@ class SparseColumn:
     """
 
     field: Field
-    rows: list[SparseRow]
+    rows: Sequence[SparseRow]
     nulls: Nulls = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, order: NDArray[np.intp]) -> SparseColumn:
-        """The rows in this order."""
-        nulls = None if self.nulls is None else self.nulls[order]
-        return SparseColumn(self.field, [self.rows[row] for row in order.tolist()], nulls)
+    def take(self, rows: Rows) -> SparseColumn:
+        nulls = None if self.nulls is None else self.nulls[rows]
+        return SparseColumn(self.field, picked(self.rows, rows), nulls)
 
 
 VectorColumn = DenseColumn | SparseColumn
+
+
+def picked(values: Sequence[T], rows: Rows) -> Sequence[T]:
+    """Some of the values, in the order of the rows."""
+    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows.tolist()]
 
 
 def as_matrix(field: Field, values: Any, *, what: str = "row", max_nonzero: int = MAX_SPARSE_NONZERO) -> VectorColumn:

@@ -12,6 +12,7 @@ from vecstore.schema import Field
 
 Array = NDArray[Any]
 Nulls = NDArray[np.bool_] | None
+Rows = slice | NDArray[np.intp]
 
 
 class Fault(ValueError):
