@@ -197,6 +197,13 @@ def _row_parts(batch: Batch, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
         yield map(b"".join, zip(*parts, strict=True))
 
 
+def cells(column: AnyColumn) -> bytes:
+    """All cells of a column as in the stream, one after the other; the elements of an array stand in it so as well."""
+    if isinstance(column, FixedColumn | DenseColumn) and column.nulls is None:
+        return _cell_records(column).tobytes()
+    return b"".join(chain.from_iterable(zip(*_varying_parts(column), strict=True)))
+
+
 # What varies: each column gives one or more sequences of bytes, a cell being what stands at the same place in all
 
 
@@ -224,11 +231,15 @@ def _with_heads(heads: list[bytes], bodies: Sequence[bytes], nulls: Nulls) -> _P
 
 
 def _fixed_parts(column: FixedColumn | DenseColumn) -> _Parts:
+    return (_nulled(_split(_cell_records(column)), column.nulls),)
+
+
+def _cell_records(column: FixedColumn | DenseColumn) -> Array:
     part = _fixed_part(column)
     records = np.empty(len(column), [("head", f"V{len(part.head)}"), ("value", part.dtype, part.width)])
     records["head"] = np.void(part.head)
     records["value"] = part.values
-    return (_nulled(_split(records), column.nulls),)
+    return records
 
 
 def _sparse_parts(column: SparseColumn) -> _Parts:

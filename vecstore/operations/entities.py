@@ -15,8 +15,9 @@ from ..conditions import Selection, has_key
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
-from ..execution import fetch, raw_cursor
+from ..execution import fetch, raw_cursor, session_on
 from ..ingest import Batch, as_keys, narrowed, prepare
+from ..ingest.arrays import replacing
 from ..ingest.binary import copy_columns, copy_stream
 from ..ingest.statements import STAGING, TEMPORARY, Merge, copy_statement, replacement
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE
@@ -227,7 +228,7 @@ def _table(database: Database, description: CollectionDescription) -> Table:
 def upsert(
     database: Database, collection: str, data: Any, *, partition: str | None, partial: bool, progress: bool
 ) -> InsertResult:
-    """COPY into a temporary table; from there INSERT ... ON CONFLICT or, of some fields only, UPDATE and INSERT."""
+    """INSERT ... ON CONFLICT from arrays or, of more rows, from a temporary table; of some fields only, UPDATE."""
     sent: list[Batch] = []
 
     def attempt() -> InsertResult:
@@ -241,13 +242,31 @@ def upsert(
             if batch.count:
                 _check_drawn(connection, description, batch)
                 sent.append(batch)
-                let_in = _merge if partial else _replace
-                with _staged(database, connection, description, _Copy(batch, target, progress)) as staging:
-                    let_in(database, connection, description, staging)
+                if partial or progress or not _replace_at_once(database, connection, description, batch, target):
+                    let_in = _merge if partial else _replace
+                    with _staged(database, connection, description, _Copy(batch, target, progress)) as staging:
+                        let_in(database, connection, description, staging)
         return _result(batch)
 
     with _blaming_data(database, collection, sent, partition):
         return database.repeated(attempt)
+
+
+def _replace_at_once(
+    database: Database, connection: Connection, description: CollectionDescription, batch: Batch, target: str | None
+) -> bool:
+    """Whether the batch went in as the parameters of a statement; large ones do not."""
+    facts = database.facts
+    commands = replacing(
+        batch,
+        description.name,
+        partition=target,
+        extension_schema=facts.extension_schema,
+        vector_oids=facts.vector_oids,
+    )
+    if commands is not None:
+        session_on(connection, facts).run(commands)
+    return commands is not None
 
 
 @dataclass(frozen=True, slots=True)
