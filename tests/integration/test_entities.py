@@ -19,6 +19,7 @@ from vecstore import (
     MissingExtra,
     Store,
 )
+from vecstore.ingest.arrays import MOST_BYTES
 
 Fill = Callable[..., None]
 
@@ -84,6 +85,26 @@ def test_upsert_replaces_the_whole_entity(books: Collection) -> None:
     assert (result.ids, result.count) == ([1, 3], 2)
     assert books.get([1], output_fields=["title", "year"]) == [{"title": "new", "year": None}]
     assert books.num_entities == 3
+
+
+def test_an_upsert_too_large_for_parameters_replaces_as_well(store: Store) -> None:
+    count, dim = 1_100, 1_000
+    chance = np.random.default_rng(3)
+    wide = store.create_collection(
+        "wide",
+        (Field("id", DataType.VARCHAR, primary_key=True, max_length=9), Field("v", DataType.FLOAT_VECTOR, dim=dim)),
+        dynamic=True,
+    )
+    keys = [str(key) for key in chance.permutation(count)]
+    vectors = chance.random((count, dim), np.float32)
+    assert vectors.nbytes > MOST_BYTES
+    for least, rows in ((0, keys), (count - 50, keys[:50])):
+        given = vectors[: len(rows)] + np.float32(least)
+        assert wide.upsert({"id": rows, "v": given, "place": [*range(len(rows))]}).ids == rows
+        found = wide.get(rows, output_fields=["v", "place"])
+        assert np.array_equal(np.stack([entity["v"] for entity in found]), given)
+        assert [entity["place"] for entity in found] == [*range(len(rows))]
+    assert wide.num_entities == count
 
 
 def test_an_upsert_of_keys_alone_changes_nothing(store: Store) -> None:

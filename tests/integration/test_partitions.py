@@ -18,6 +18,7 @@ from vecstore import (
     PartitionNotFound,
     Store,
 )
+from vecstore.ingest.arrays import MOST_BYTES
 
 Fill = Callable[..., None]
 
@@ -167,7 +168,11 @@ def test_partitions_of_a_partition_key_are_not_the_callers(store: Store) -> None
         books.count(partition_names=["_default_0"])
 
 
-def test_an_upsert_with_another_partition_key_moves_the_entity(store: Store) -> None:
+@pytest.mark.parametrize("most_bytes", [MOST_BYTES, 0], ids=["at once", "through a temporary table"])
+def test_an_upsert_with_another_partition_key_moves_the_entity(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most_bytes: int
+) -> None:
+    monkeypatch.setattr("vecstore.ingest.arrays.MOST_BYTES", most_bytes)
     books = store.create_collection("books", TENANT_FIELDS, num_partitions=16)
     books.insert([book(key, tenant="before") for key in range(8)])
     books.upsert([book(key, tenant="after", title="moved") for key in range(8)])

@@ -232,3 +232,15 @@ def test_row_security_holds_on_every_way_in(store: Store, shared: Collection, ro
         with pytest.raises(Exception, match="permission denied"):
             run(roles.reader, f"SELECT FROM books.{relation}")
     assert roles.owner.collection("books").count() == 4
+
+
+def test_writers_need_temporary_tables_for_large_upserts_alone(
+    store: Store, shared: Collection, roles: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(store, f"REVOKE TEMPORARY ON DATABASE {store.engine.url.database} FROM PUBLIC")
+    books = roles.writer.collection("books")
+    assert books.upsert([{"id": 1, **new(9)}]).count == 1
+    monkeypatch.setattr("vecstore.ingest.arrays.MOST_BYTES", 0)
+    with pytest.raises(PermissionDenied, match="temporary"):
+        books.upsert([{"id": 1, **new(9)}])
+    assert shared.num_entities == 4

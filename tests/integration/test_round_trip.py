@@ -213,9 +213,10 @@ def own_store(server, template) -> Iterator[Store]:
         DatabaseJanitor(user="postgres", host=host, port=port, dbname=name, template_dbname=template),
         vecstore.connect(server.url(name)) as store,
     ):
-        store.create_collection(
-            "everything", (Field("id", DataType.INT64, primary_key=True), *FIELDS.values()), dynamic=True
-        )
+        key = Field("id", DataType.INT64, primary_key=True)
+        store.create_collection("everything", (key, *FIELDS.values()), dynamic=True)
+        flat = (field for field in FIELDS.values() if field.data_type is not DataType.ARRAY)
+        store.create_collection("flat", (key, *flat), dynamic=True)
         store.create_collection(
             "keyed", (Field("name", DataType.VARCHAR, max_length=MAX_BYTES, primary_key=True), *VECTOR)
         )
@@ -244,7 +245,8 @@ def test_every_value_of_a_field_comes_back_as_it_went_in(own_store, name, data):
     values = data.draw(st.lists(st.none() | VALUES[name], min_size=1, max_size=25))
     rows = rows_of(name, values)
     ids = [row["id"] for row in rows]
-    with undone(own_store) as everything:
+    # Where there are arrays, an upsert goes through a temporary table.
+    with undone(own_store, "everything" if FIELDS[name].data_type is DataType.ARRAY else "flat") as everything:
         assert everything.insert(rows).ids == ids
         found = everything.get(ids)
         assert [row["id"] for row in found] == ids
