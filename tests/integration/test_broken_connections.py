@@ -148,7 +148,7 @@ def test_a_line_that_breaks_at_a_commit_leaves_doubt_which_an_upsert_ends(
 ) -> None:
     records = [book(key) for key in range(10)]
     with breakable(database_url) as line, vecstore.connect(line.url) as far:
-        line.break_once_at(b"COPY", b"COMMIT\0", arrives=arrives)
+        line.break_once_at(b"INSERT INTO", b"COMMIT\0", arrives=arrives)
         with pytest.raises(CommitUncertain):
             far.collection("books").upsert(records)
         eventually(lambda: books.count() == (10 if arrives else 0))
