@@ -226,6 +226,38 @@ def test_no_error_is_due_to_what_another_process_has_changed_meanwhile(milvus: M
     assert [hit["id"] for hit in hits] == ["a"]
 
 
+def test_searches_that_differ_in_one_thing_are_not_taken_for_each_other(milvus: MilvusClient, points: str) -> None:
+    other = made(milvus, "other_points", "IP")
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (points, {}),
+        (other, {}),
+        (points, {"limit": 4}),
+        (points, {"offset": 2}),
+        (points, {"filter": "kind == 'k1'"}),
+        (points, {"filter": "kind == {kind}", "filter_params": {"kind": "k2"}}),
+        (points, {"filter": "kind == {kind}", "filter_params": {"kind": "k3"}}),
+        (points, {"output_fields": ["kind"]}),
+        (points, {"search_params": {"params": {"radius": 9.0}}}),
+        (points, {"group_by_field": "kind"}),
+    ]
+
+    def found() -> list[Any]:
+        return [
+            list(milvus.search(name, [VECTORS[place]], **{"limit": 6, **options})[0])
+            for place, (name, options) in enumerate(asked)
+        ]
+
+    first, again = found(), found()
+    assert again == first
+    for place, (hits, (name, options)) in enumerate(zip(first, asked, strict=True)):
+        fresh = milvus.search(name, VECTORS[[place, place]], **{"limit": 6, **options})
+        assert list(fresh[0]) == list(fresh[1]) == hits
+        assert name == other or options.get("offset") or options.get("filter") or hits[0]["id"] == place
+    assert [len(hits) for hits in first[:4]] == [6, 6, 4, 6]
+    assert {hit["id"] % 5 for hit in first[5]} == {2}
+    assert {hit["id"] % 5 for hit in first[6]} == {3}
+
+
 # Other vectors
 
 

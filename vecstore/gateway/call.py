@@ -22,17 +22,21 @@ T = TypeVar("T")
 
 # Seconds that a search may go by an older look at a collection which another process has changed.
 _LOOKS_HOLD = 1.0
+# Seconds that what is asked, of a collection that is the same, need not be read again.
+_QUESTIONS_HOLD = 10.0
 
 
 @dataclass(frozen=True)
 class Stores:
     """A store for each database that somebody has asked for, all on one server: `default` is the one served.
 
-    looks  what searches found collections to be a moment ago
+    looks      what searches found collections to be a moment ago
+    questions  what searches asked a moment ago
     """
 
     default: Store
     looks: Recent = field(default_factory=lambda: Recent(seconds=_LOOKS_HOLD))
+    questions: Recent = field(default_factory=lambda: Recent(seconds=_QUESTIONS_HOLD))
     _others: dict[str, Store] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from pymilvus.grpc_gen import common_pb2
@@ -14,6 +13,8 @@ from pymilvus.grpc_gen import common_pb2
 from ..errors import InvalidData
 from .records import NUMBERS, sparse_of
 
+_TEXT = common_pb2.PlaceholderType.VarChar
+_SPARSE = common_pb2.PlaceholderType.SparseFloatVector
 _KINDS: Mapping[int, str] = {
     common_pb2.PlaceholderType.FloatVector: "float_vector",
     common_pb2.PlaceholderType.BinaryVector: "binary_vector",
@@ -52,12 +53,14 @@ def placed(group: bytes) -> Placed:
 def _values(kind: int, values: Sequence[bytes]) -> Placed:
     if not values:
         raise InvalidData("no query vector given")
-    if kind == common_pb2.PlaceholderType.VarChar:
+    if kind == _TEXT:
         return Texts([value.decode() for value in values])
-    if kind == common_pb2.PlaceholderType.SparseFloatVector:
+    if kind == _SPARSE:
         return [sparse_of(value) for value in values]
     if kind not in _KINDS:
         name = common_pb2.PlaceholderType.Name(kind) if kind in common_pb2.PlaceholderType.values() else str(kind)
         raise InvalidData(f"query vectors of type {name} are not supported")
-    vectors = [NUMBERS[_KINDS[kind]](value) for value in values]
-    return np.stack(vectors) if len({len(vector) for vector in vectors}) == 1 else vectors
+    numbers = NUMBERS[_KINDS[kind]]
+    if len(set(map(len, values))) > 1:
+        return [numbers(value) for value in values]
+    return numbers(b"".join(values)).reshape(len(values), -1)

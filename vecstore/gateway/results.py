@@ -9,7 +9,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pymilvus.grpc_gen import schema_pb2
+from pymilvus.grpc_gen import milvus_pb2, schema_pb2
 
 from ..hits import Hit
 from ..naming import DYNAMIC_FIELD
@@ -83,32 +83,42 @@ def ids_of(key: Field, ids: Iterable[Any]) -> schema_pb2.IDs:
     return schema_pb2.IDs(int_id=schema_pb2.LongArray(data=ids))
 
 
-def hits_of(
-    wanted: Output, answers: Sequence[Sequence[Hit]], *, decimals: int = -1, grouped_by: Field | None = None
-) -> schema_pb2.SearchResultData:
+def found(
+    collection_name: str,
+    wanted: Output,
+    answers: Sequence[Sequence[Hit]],
+    *,
+    at: int,
+    decimals: int = -1,
+    grouped_by: Field | None = None,
+) -> milvus_pb2.SearchResults:
     """The answers to all queries, one after the other.
 
+    at          when, as Milvus counts
     decimals    to which scores are rounded; -1 for not at all
     grouped_by  a field whose values tell the groups
     """
     hits = [hit for answer in answers for hit in answer]
-    records = [hit.fields for hit in hits]
     scores = [hit.distance for hit in hits]
     key = wanted.schema.primary_key
     sizes = [len(answer) for answer in answers]
-    data = schema_pb2.SearchResultData(
-        num_queries=len(answers),
-        top_k=max(sizes, default=0),
-        topks=sizes,
-        scores=[round(score, decimals) for score in scores] if decimals >= 0 else scores,
-        ids=ids_of(key, [hit.id for hit in hits]),
-        fields_data=wanted.columns(records),
-        output_fields=wanted.names,
-        primary_field_name=key.name,
-    )
+    results = milvus_pb2.SearchResults(collection_name=collection_name, session_ts=at)
+    data = results.results  # filled where it stands: a message given to another is copied
+    data.num_queries = len(answers)
+    data.top_k = max(sizes, default=0)
+    data.topks.extend(sizes)
+    data.scores.extend([round(score, decimals) for score in scores] if decimals >= 0 else scores)
+    column = data.ids.str_id if key.data_type is DataType.VARCHAR else data.ids.int_id
+    column.SetInParent()
+    column.data.extend([hit.id for hit in hits])
+    data.primary_field_name = key.name
+    if names := wanted.names:
+        data.output_fields.extend(names)
+        data.fields_data.extend(wanted.columns([hit.fields for hit in hits]))
     if grouped_by is not None:
-        data.group_by_field_value.CopyFrom(field_data(grouped_by, [record[grouped_by.name] for record in records]))
-    return data
+        values = [hit.fields[grouped_by.name] for hit in hits]
+        data.group_by_field_value.CopyFrom(field_data(grouped_by, values))
+    return results
 
 
 def from_ids(ids: schema_pb2.IDs) -> list[Any]:

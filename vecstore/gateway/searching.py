@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,46 +23,79 @@ from .placeholders import Texts, placed
 from .querying import check_readable
 from .ranking import ranker_of
 from .requests import MAX_WINDOW, Ask, ask_of, decimals_of, group_by, text_field, window
-from .results import from_ids, grouped, hits_of, output, zone_of
+from .results import Output, found, from_ids, grouped, output, zone_of
 
 _RANKS = Weighted(1.0, norm_score=False)
+_LONGEST_REMEMBERED = 4_096
 
 Scope = dict[str, Any]
 """Where is searched and what is given back, as every search of the library takes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All of a search but what it looks for, as it is understood of a collection that was found to be so."""
+
+    description: CollectionDescription
+    given: Parameters
+    ask: Ask
+    wanted: Output
+    scope: Scope
+
+
 def search(call: Call, request: milvus_pb2.SearchRequest) -> milvus_pb2.SearchResults:
     """What is near to each vector, or to the vectors of entities; a page of an iterator where one asks for it."""
-    return call.answered(request.collection_name, partial(_found, call, request))
+    group = request.placeholder_group
+    if group:
+        request.placeholder_group = b""  # what is left is what one search has in common with the next
+    return call.answered(request.collection_name, partial(_found, call, request, group))
 
 
 def _found(
-    call: Call, request: milvus_pb2.SearchRequest, description: CollectionDescription
+    call: Call, request: milvus_pb2.SearchRequest, group: bytes, description: CollectionDescription
 ) -> milvus_pb2.SearchResults:
-    check_readable(description, request.partition_names)
-    given = Parameters(request.search_params)
-    ask = ask_of(description, request, given)
-    wanted = output(description.schema, request.output_fields, key=False, zone=zone_of(given.text("timezone")))
-    scope = _scope(request, wanted.asked, ask.group_by)
+    question = _question(call, request, description)
+    ask, given, scope = question.ask, question.given, question.scope
     collection = call.collection(request.collection_name)
+    looked_for = _looked_for(request, group)
     reached = None
     answers: Sequence[Sequence[Hit]]
     with planning(request.dsl):
         if given.flag("search_iter_v2"):
-            hits, reached = page_of(collection, _looked_for(request), ask, scope, given)
+            hits, reached = page_of(collection, looked_for, ask, scope, given)
             answers = [hits]
         else:
-            answers = _answers(collection, request, ask, scope)
-    data = hits_of(wanted, answers, decimals=ask.decimals, grouped_by=ask.group_by)
+            answers = _answers(collection, looked_for, ask, scope)
+    results = found(
+        request.collection_name,
+        question.wanted,
+        answers,
+        at=timestamp(),
+        decimals=ask.decimals,
+        grouped_by=ask.group_by,
+    )
     if reached is not None:
-        data.search_iterator_v2_results.CopyFrom(reached)
-    return milvus_pb2.SearchResults(results=data, collection_name=request.collection_name, session_ts=timestamp())
+        results.results.search_iterator_v2_results.CopyFrom(reached)
+    return results
+
+
+def _question(call: Call, request: milvus_pb2.SearchRequest, description: CollectionDescription) -> Question:
+    """As it was understood a moment ago, if the collection is known to be the same; raises MilvusError."""
+    key = (call.database, request.SerializeToString(deterministic=True))
+    known: Question | None = call.stores.questions.known(key)
+    if known is not None and known.description is description:
+        return known
+    check_readable(description, request.partition_names)
+    given = Parameters(request.search_params)
+    ask = ask_of(description, request, given)
+    wanted = output(description.schema, request.output_fields, key=False, zone=zone_of(given.text("timezone")))
+    made = Question(description, given, ask, wanted, _scope(request, wanted.asked, ask.group_by))
+    return made if len(key[1]) > _LONGEST_REMEMBERED else call.stores.questions.keep(key, made)
 
 
 def _answers(
-    collection: Collection, request: milvus_pb2.SearchRequest, ask: Ask, scope: Scope
+    collection: Collection, looked_for: Texts | dict[str, Any], ask: Ask, scope: Scope
 ) -> Sequence[Sequence[Hit]]:
-    looked_for = _looked_for(request)
     if isinstance(looked_for, Texts):
         part = TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit + ask.offset, **ask.selection)
         return collection.hybrid_search([part], _RANKS, ask.limit, offset=ask.offset, **scope)
@@ -81,15 +115,15 @@ def _answers(
     )
 
 
-def _looked_for(request: milvus_pb2.SearchRequest) -> Texts | dict[str, Any]:
+def _looked_for(request: milvus_pb2.SearchRequest, group: bytes) -> Texts | dict[str, Any]:
     """Texts; or vectors, or the ids of entities whose vectors are meant, as the library takes them."""
     which = request.WhichOneof("search_input")
     if which is None:
         raise invalid("a search needs query vectors or ids")
     if which == "ids":
         return {"ids": from_ids(request.ids)}
-    found = placed(request.placeholder_group)
-    return found if isinstance(found, Texts) else {"vectors": found}
+    vectors = placed(group)
+    return vectors if isinstance(vectors, Texts) else {"vectors": vectors}
 
 
 def _scope(request: Any, asked: Sequence[str] | None, grouped_by: Field | None) -> Scope:
@@ -127,12 +161,18 @@ def _fused(
     if grouped_by is not None:
         size = given.integer("group_size") or 1
         answers = [grouped(hits, grouped_by.name, size=size, limit=limit, offset=offset) for hits in answers]
-    data = hits_of(wanted, answers, decimals=decimals_of(given), grouped_by=grouped_by)
-    return milvus_pb2.SearchResults(results=data, collection_name=request.collection_name, session_ts=timestamp())
+    return found(
+        request.collection_name,
+        wanted,
+        answers,
+        at=timestamp(),
+        decimals=decimals_of(given),
+        grouped_by=grouped_by,
+    )
 
 
 def _part(request: milvus_pb2.SearchRequest, ask: Ask) -> AnnRequest | TextRequest:
-    looked_for = _looked_for(request)
+    looked_for = _looked_for(request, request.placeholder_group)
     if isinstance(looked_for, Texts):
         return TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit, **ask.selection)
     if "ids" in looked_for:

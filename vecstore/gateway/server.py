@@ -197,6 +197,7 @@ def _refusing(why: str) -> Any:
 
 
 def _serving(method: Any, function: Callable[[Call, Any], Any], stores: Stores, token: bytes | None) -> Any:
+    name: str = method.name
     request_class, response_class = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
 
     def handle(data: bytes, context: Any) -> Any:
@@ -208,7 +209,7 @@ def _serving(method: Any, function: Callable[[Call, Any], Any], stores: Stores, 
         except DecodeError:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {method.input_type.name}")
         database = metadata.get("dbname") or getattr(request, "db_name", "") or DEFAULT_DATABASE
-        call = Call(method.name, stores, database, user, metadata.get("client-request-id", ""))
+        call = Call(name, stores, database, user, metadata.get("client-request-id", ""))
         answer = _answer(function, call, request, response_class)
         response = with_status(answer if answer is not None else response_class())
         _log_call(call, request, response, began)
