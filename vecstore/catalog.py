@@ -233,6 +233,7 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         relations=frozenset(row.relations),
         filled=frozenset(column["name"] for column in row.columns if _fills_itself(column, schema)),
         created_at=row.created_at,
+        numbers={column["name"]: column["number"] for column in row.columns},
     )
 
 

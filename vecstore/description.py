@@ -94,6 +94,7 @@ class CollectionDescription:
     relations  every name that is taken in its schema
     filled     fields that somebody added by plain SQL, NOT NULL with a default that only the server knows
     created_at  when the collection was created
+    numbers    PostgreSQL's number of each column: that of one which is dropped is given to no other
     """
 
     name: str
@@ -107,6 +108,7 @@ class CollectionDescription:
     relations: frozenset[str] = field(repr=False)
     filled: frozenset[str] = field(default=frozenset(), repr=False)
     created_at: datetime | None = field(default=None, repr=False)
+    numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def partition(self, name: str) -> PartitionDescription:
         found = next((partition for partition in self.partitions if partition.name == name), None)

@@ -471,6 +471,25 @@ def test_a_field_is_added_altered_and_dropped(milvus: MilvusClient, books: str, 
     assert milvus.list_indexes(books) == []
 
 
+def test_a_field_keeps_its_number_whatever_becomes_of_others(milvus: MilvusClient, books: str) -> None:
+    def numbers() -> dict[str, int]:
+        return {field["name"]: field["field_id"] for field in milvus.describe_collection(books)["fields"]}
+
+    created = numbers()
+    assert list(created.values()) == list(range(100, 100 + len(created)))
+    for name in ("pages", "price"):
+        milvus.add_collection_field(books, name, DataType.INT64, nullable=True)
+    added = numbers()
+    milvus.drop_collection_field(books, "title")
+    milvus.drop_collection_field(books, "pages")
+    remaining = {name: number for name, number in added.items() if name not in {"title", "pages"}}
+    assert numbers() == remaining
+    milvus.add_collection_field(books, "pages", DataType.INT64, nullable=True)
+    again = numbers()
+    assert again.pop("pages") > max(added.values())
+    assert again == remaining
+
+
 def test_a_field_with_an_index_that_is_exact_takes_it_along(milvus: MilvusClient, books: str) -> None:
     milvus.add_collection_field(books, "second", DataType.FLOAT_VECTOR, dim=2, nullable=True)
     milvus.create_index(books, index(milvus, "second", index_type="FLAT", metric_type="L2"))

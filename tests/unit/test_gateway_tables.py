@@ -6,13 +6,14 @@ import logging
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 
-from vecstore import DataType, Field, errors
+from vecstore import CollectionSchema, DataType, Field, errors
+from vecstore.description import CollectionDescription
 from vecstore.gateway.calls import CALLS
 from vecstore.gateway.errors import Fault, MilvusError, described, failed, status
 from vecstore.gateway.logs import JsonLines
 from vecstore.gateway.names import check_collection, check_database, check_partition
 from vecstore.gateway.refusals import REFUSED
-from vecstore.gateway.schema import TYPES, collection_schema, field_ids, field_message, schema_message
+from vecstore.gateway.schema import TYPES, collection_schema, field_message, schema_message
 
 RPCS = {method.name for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods}
 
@@ -117,17 +118,22 @@ def message_of_each_type() -> schema_pb2.CollectionSchema:
     return asked
 
 
+def described_by(schema: CollectionSchema) -> CollectionDescription:
+    numbers = {field.name: 2 * place + 1 for place, field in enumerate(schema.fields)}
+    return CollectionDescription("books", 1, schema, (), (), (), (), (), frozenset(), numbers=numbers)
+
+
 def test_a_schema_of_every_type_comes_back_as_it_was_asked() -> None:
     asked = message_of_each_type()
     ours = collection_schema(asked, {"a": "b", "milvus.loaded": "[]"}, 0)
-    shown = schema_message("books", ours)
+    shown = schema_message(described_by(ours))
     for before, after in zip(asked.fields, shown.fields, strict=True):
         before.fieldID = after.fieldID
         assert {it.key: it.value for it in before.type_params} == {it.key: it.value for it in after.type_params}
         del before.type_params[:], after.type_params[:]
         assert before == after
     assert {it.key: it.value for it in shown.properties} == {"a": "b"}
-    assert [it.fieldID for it in shown.fields] == list(field_ids(ours).values())[:-1]
+    assert [it.fieldID for it in shown.fields] == [100 + 2 * place for place in range(len(ours.fields))]
 
 
 def test_what_a_field_is_in_milvus_alone_is_kept() -> None:
@@ -135,7 +141,7 @@ def test_what_a_field_is_in_milvus_alone_is_kept() -> None:
     asked.fields[1].is_clustering_key = True
     asked.fields[1].type_params.add(key="mmap.enabled", value="true")
     ours = collection_schema(asked, {}, 0)
-    shown = schema_message("books", ours).fields[1]
+    shown = schema_message(described_by(ours)).fields[1]
     assert shown.is_clustering_key
     assert [(it.key, it.value) for it in shown.type_params] == [("mmap.enabled", "true")]
 

@@ -106,7 +106,7 @@ def batch_describe_collection(call: Call, request: Any) -> Any:
 def _description(call: Call, found: CollectionDescription) -> Any:
     kept = found.schema.properties
     return milvus_pb2.DescribeCollectionResponse(
-        schema=schema_message(found.name, found.schema),
+        schema=schema_message(found),
         collectionID=found.oid,
         created_timestamp=hybrid(found.created_at),
         created_utc_timestamp=_milliseconds(found.created_at),

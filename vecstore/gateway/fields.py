@@ -14,7 +14,7 @@ from ..store import Store
 from .call import Call
 from .errors import invalid
 from .indexes import forgotten_with
-from .schema import FIELD_PROPERTY, field, field_ids, field_property, kept_of_field, pairs, parsed
+from .schema import FIELD_PROPERTY, field, field_id, field_property, kept_of_field, pairs, parsed
 
 _DESCRIPTION = "field.description"
 
@@ -79,8 +79,8 @@ def _drop(call: Call, found: CollectionDescription, asked: Any) -> None:
 def _named(found: CollectionDescription, asked: Any) -> Field:
     name = asked.field_name
     if not name and asked.field_id:
-        name = next((it for it, number in field_ids(found.schema).items() if number == asked.field_id), "")
-        name = name or str(asked.field_id)
+        numbered = (it.name for it in found.schema.fields if field_id(found, it.name) == asked.field_id)
+        name = next(numbered, str(asked.field_id))
     if not name:
         raise invalid(
             "Must specify exactly one valid Drop identifier (drop_field_name/drop_field_id/drop_function_name)"

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import common_pb2, schema_pb2
 
-from ..naming import DYNAMIC_FIELD
+from ..description import CollectionDescription
 from ..schema import CollectionSchema, DataType, Field
 from .errors import invalid
 
@@ -42,8 +42,8 @@ TYPES: Mapping[int, DataType] = {
 }
 NUMBERS: Mapping[DataType, int] = {ours: number for number, ours in TYPES.items()}
 
-# Milvus numbers the fields of a collection from here; below are its own.
-FIRST_FIELD_ID = 100
+# Milvus numbers the fields of a collection from 100, and the numbers below are its own; PostgreSQL columns from 1.
+_FIRST_COLUMN = 99
 
 OWN_PROPERTIES = "milvus."
 FIELD_PROPERTY = "milvus.field."
@@ -198,22 +198,23 @@ def shown_properties(properties: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in properties.items() if not name.startswith(OWN_PROPERTIES)}
 
 
-def schema_message(name: str, schema: CollectionSchema) -> Any:
+def schema_message(found: CollectionDescription) -> Any:
     """A collection's schema as Milvus shows it."""
+    schema = found.schema
     return schema_pb2.CollectionSchema(
-        name=name,
+        name=found.name,
         description=schema.description,
         autoID=schema.primary_key.auto_id,
         enable_dynamic_field=schema.dynamic,
         fields=[
-            field_message(it, FIRST_FIELD_ID + place, kept_of_field(schema.properties, it.name))
-            for place, it in enumerate(schema.fields)
+            field_message(it, field_id(found, it.name), kept_of_field(schema.properties, it.name))
+            for it in schema.fields
         ],
         properties=messages(shown_properties(schema.properties)),
     )
 
 
-def field_message(ours: Field, field_id: int, kept: Mapping[str, str]) -> Any:
+def field_message(ours: Field, number: int, kept: Mapping[str, str]) -> Any:
     sizes = {
         "dim": ours.dim if _has_dim(ours.data_type) else None,
         "max_length": ours.max_length,
@@ -221,7 +222,7 @@ def field_message(ours: Field, field_id: int, kept: Mapping[str, str]) -> Any:
     }
     params = {name: str(size) for name, size in sizes.items() if size is not None}
     return schema_pb2.FieldSchema(
-        fieldID=field_id,
+        fieldID=number,
         name=ours.name,
         is_primary_key=ours.primary_key,
         description=ours.description,
@@ -256,7 +257,6 @@ def _default_message(ours: Field) -> Any:
     return schema_pb2.ValueField(**{_DEFAULT_KINDS.get(ours.data_type, "string_data"): value})
 
 
-def field_ids(schema: CollectionSchema) -> dict[str, int]:
-    """The number of each field, as schema_message() shows it; the dynamic one comes last."""
-    names = [it.name for it in schema.fields] + ([DYNAMIC_FIELD] if schema.dynamic else [])
-    return {name: FIRST_FIELD_ID + place for place, name in enumerate(names)}
+def field_id(found: CollectionDescription, name: str) -> int:
+    """The number of a field, which stays the same whatever becomes of others, and is given to no other field."""
+    return _FIRST_COLUMN + found.numbers[name]
