@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
@@ -189,3 +191,16 @@ def test_a_line_of_the_log_is_json_with_what_the_call_says_of_itself() -> None:
     record = logging.makeLogRecord({"msg": "call %s", "args": ("x",), "levelname": "INFO", "rpc": "Insert", "code": 0})
     line = json.loads(JsonLines().format(record))
     assert (line["message"], line["rpc"], line["code"], line["level"]) == ("call x", "Insert", 0, "info")
+
+
+def test_in_a_process_of_its_own_a_warning_of_python_is_a_line_of_the_log() -> None:
+    program = (
+        "import warnings, vecstore\n"
+        "from vecstore.gateway.logs import write_to_stderr\n"
+        "write_to_stderr('info')\n"
+        "warnings.warn('a load\\nof 10,000 rows', vecstore.SlowLoadWarning)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "SlowLoadWarning: a load\nof 10,000 rows" in line["message"]

@@ -27,10 +27,11 @@ class JsonLines(logging.Formatter):
 
 
 def write_to_stderr(level: str) -> None:
-    """For a process that is a gateway and nothing else."""
+    """For a process that is a gateway and nothing else; Python's warnings, too."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("vecstore").setLevel(level.upper())
+    logging.captureWarnings(capture=True)
