@@ -237,6 +237,15 @@ def test_groups_and_aggregates(milvus: MilvusClient, books: str) -> None:
     )
     assert [row["title"] for row in rows] == ["t1", "t0"]
     assert rows[0] == {"title": "t1", "count(*)": 3, "sum(year)": 5709, "avg(year)": 1903.0, "max(id)": 5}
+    aggregates = ["count(*)", "sum(year)", "avg(year)", "min(title)", "max(id)"]
+    assert milvus.query(books, "id < 4", output_fields=aggregates) == [
+        {"count(*)": 4, "sum(year)": 7606, "avg(year)": 1901.5, "min(title)": "t0", "max(id)": 3}
+    ]
+    assert milvus.query(books, "id > 99", output_fields=aggregates) == [
+        {"count(*)": 0, "sum(year)": None, "avg(year)": None, "min(title)": None, "max(id)": None}
+    ]
+    (counted,) = milvus.query(books, "", output_fields=["count(*)"])
+    assert counted == {"count(*)": 6}
 
 
 def test_the_query_iterator_gives_each_entity_once(milvus: MilvusClient, books: str) -> None:

@@ -392,6 +392,8 @@ def test_hybrid_search_in_groups(milvus: MilvusClient, papers: str) -> None:
     requests = [AnnSearchRequest([QUERY], field, {}, limit=50) for field in ("dense",)]
     (hits,) = milvus.hybrid_search(papers, requests, RRFRanker(), limit=4, group_by_field="text", group_size=1)
     assert len({hit["id"] % 10 for hit in hits}) == len(hits) == 4
+    with pytest.raises(MilvusException, match="strict_group_size is not supported"):
+        milvus.hybrid_search(papers, requests, RRFRanker(), limit=4, group_by_field="text", strict_group_size=True)
 
 
 def test_a_text_is_searched_for_in_a_field_of_text(milvus: MilvusClient, papers: str) -> None:

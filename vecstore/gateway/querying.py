@@ -102,7 +102,7 @@ def _groups(
     call: Call, request: milvus_pb2.QueryRequest, options: Parameters, schema: CollectionSchema
 ) -> Iterator[schema_pb2.FieldData]:
     limit, offset = _window(options)
-    names = list(request.output_fields)
+    names, zone = list(request.output_fields), zone_of(options.text("timezone"))
     records = call.collection(request.collection_name).query(
         request.expr or None,
         output_fields=names,
@@ -116,9 +116,9 @@ def _groups(
     for name in names:
         values = [record[name] for record in records]
         if name in schema.by_name:
-            yield field_data(schema.by_name[name], values)
+            yield field_data(schema.by_name[name], values, zone=zone)
         else:
-            yield scalar_data(name, _kind_of(aggregate(schema, name)), values)
+            yield scalar_data(name, _kind_of(aggregate(schema, name)), values, zone=zone)
 
 
 def _kind_of(found: Aggregate) -> DataType:

@@ -146,6 +146,7 @@ def _fused(
     given = Parameters(request.rank_params)
     if request.function_chains:
         raise invalid("function_chains are not supported")
+    given.refuse("strict_group_size")  # nobody knows which of the searches is to look on for what a group lacks
     limit, offset = window(given, "limit")
     grouped_by = group_by(description, given)
     asks = [(part, ask_of(description, part, Parameters(part.search_params))) for part in request.requests]
