@@ -172,6 +172,22 @@ def test_a_delete_whose_line_breaks_is_not_made_again_unasked(
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize("arrives", [False, True])
+def test_an_upsert_whose_line_breaks_is_not_made_again_unasked(
+    database_url: URL, books: Collection, *, arrives: bool
+) -> None:
+    books.insert([book(key) for key in range(10)])
+    with breakable(database_url) as line, vecstore.connect(line.url) as far:
+        there = far.collection("books")
+        there.upsert([book(0)])
+        line.break_once_at(b"INSERT INTO", arrives=arrives)  # the next is all sent at once, and not prepared yet
+        with pytest.raises(CommitUncertain):
+            there.upsert([book(11)])
+        eventually(lambda: books.count() == (11 if arrives else 10))
+        there.upsert([book(11)])
+    assert books.count() == 11
+
+
 CALLS = {
     "count": lambda books: books.count() == 10,
     "search": lambda books: books.search([1, 1, 1, 1], limit=3)[0].ids.size == 3,

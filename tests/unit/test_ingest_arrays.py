@@ -74,6 +74,17 @@ def test_a_row_beside_another_partition_key_is_deleted_first():
     assert insert.text.endswith(b'ON CONFLICT ("id", "tenant") DO UPDATE SET "v" = excluded."v"')
 
 
+def test_rows_may_depend_on_what_the_transaction_has_seen():
+    batch = prepare(CollectionSchema((KEY, VECTOR)), [{"id": 1, "v": [1, 2]}])
+    options = {"extension_schema": "ext", "vector_oids": OIDS, "seen": ("mine.seen", b"so")}
+    [command] = replacing(batch, "books", partition="novels", **options)
+    assert (
+        b""" AS given ("id", "v") WHERE pg_catalog.current_setting('mine.seen') = $4::pg_catalog.text """
+        in command.text
+    )
+    assert command.values[2:] == [b"novels", b"so"]
+
+
 def test_the_same_columns_have_the_same_statement():
     first, second = (commands([VECTOR], [{"id": key, "v": [1, 2]}])[0] for key in (1, 2))
     assert first.text is second.text

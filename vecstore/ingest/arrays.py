@@ -11,6 +11,7 @@ from functools import lru_cache
 from struct import Struct
 
 from psycopg import pq, sql
+from psycopg.abc import Buffer
 
 from vecstore.naming import PARENT_TABLE, PARTITION_COLUMN
 from vecstore.schema import DataType
@@ -48,11 +49,18 @@ _Given = tuple[tuple[str, _Type], ...]  # columns, and the types of their values
 
 
 def replacing(
-    batch: Batch, collection: str, *, partition: str | None, extension_schema: str, vector_oids: Mapping[str, int]
+    batch: Batch,
+    collection: str,
+    *,
+    partition: str | None,
+    extension_schema: str,
+    vector_oids: Mapping[str, int],
+    seen: tuple[str, bytes] | None = None,
 ) -> list[Command] | None:
     """Let a batch into its collection, in the order of the keys, each row in place of its namesake.
 
     partition  what the column `_partition` is set to; None where a partition key decides
+    seen       a parameter of the transaction, and what it must be for the rows to go in
 
     None where the rows have more than MOST_BYTES, or arrays among their values, which no array holds.
     """
@@ -65,14 +73,15 @@ def replacing(
         return None
     key, router = batch.schema.primary_key.name, batch.schema.partition_key
     given = tuple((name, kind) for name, (kind, _) in types.items())
+    parameter, constants = (None, []) if seen is None else (seen[0], [seen[1]])
     if router is None:
-        insert = _insert(collection, given, key, PARTITION_COLUMN)
-        return [_command(insert, [*arrays.values(), (partition or "").encode()])]
+        insert = _insert(collection, given, key, PARTITION_COLUMN, parameter)
+        return [_command(insert, [*arrays.values(), (partition or "").encode(), *constants])]
     # The same key beside another partition key is another row to PostgreSQL, and the same entity to us.
     moved = tuple((name, kind) for name, kind in given if name in {key, router.name})
     return [
         _command(_delete_moved(collection, moved, key, router.name), [arrays[name] for name, _ in moved]),
-        _command(_insert(collection, given, key, router.name), [*arrays.values()]),
+        _command(_insert(collection, given, key, router.name, parameter), [*arrays.values(), *constants]),
     ]
 
 
@@ -103,7 +112,10 @@ _OTHERS: Mapping[type, DataType] = {TextColumn: DataType.TEXT, JsonColumn: DataT
 
 def _arrays(batch: Batch, oids: Mapping[str, int]) -> dict[str, bytes] | None:
     """Each column as an array, by ascending key; None where they have more than MOST_BYTES."""
-    bodies: dict[str, list[bytes]] = {name: [] for name in batch.columns}
+    bodies: dict[str, list[Buffer]] = {
+        name: [_HEAD.pack(1, column.nulls is not None, oids[name], batch.count, 1)]
+        for name, column in batch.columns.items()
+    }
     left = MOST_BYTES
     for rows in batch.in_key_order(_TOGETHER):
         for name, column in batch.columns.items():
@@ -112,16 +124,13 @@ def _arrays(batch: Batch, oids: Mapping[str, int]) -> dict[str, bytes] | None:
             left -= len(body)
         if left < 0:
             return None
-    return {
-        name: _HEAD.pack(1, batch.columns[name].nulls is not None, oids[name], batch.count, 1) + b"".join(body)
-        for name, body in bodies.items()
-    }
+    return {name: b"".join(body) for name, body in bodies.items()}
 
 
 # Statements, compiled once for the same columns
 
 _INSERT = sql.SQL(
-    "INSERT INTO {entities} ({columns}) SELECT {values} FROM {given} ORDER BY given.{key} "
+    "INSERT INTO {entities} ({columns}) SELECT {values} FROM {given}{condition} ORDER BY given.{key} "
     "ON CONFLICT ({key}, {router}) {action}"
 )
 _DELETE_MOVED = sql.SQL(
@@ -130,12 +139,17 @@ _DELETE_MOVED = sql.SQL(
 
 
 @lru_cache(maxsize=256)
-def _insert(collection: str, given: _Given, key: str, router: str) -> bytes:
+def _insert(collection: str, given: _Given, key: str, router: str, seen: str | None) -> bytes:
     """In the server's order of the keys, for all writers go in one order."""
     names = [name for name, _ in given]
     values: list[sql.Composable] = [sql.SQL("given.*")]
     if router not in names:
         values.append(sql.SQL("${}::pg_catalog.text").format(sql.Literal(len(names) + 1)))
+    condition: sql.Composable = sql.SQL("")
+    if seen is not None:
+        condition = sql.SQL(" WHERE pg_catalog.current_setting({}) = ${}::pg_catalog.text").format(
+            sql.Literal(seen), sql.Literal(len(names) + len(values))
+        )
     changes = [
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names if name not in {key, router}
     ]
@@ -144,6 +158,7 @@ def _insert(collection: str, given: _Given, key: str, router: str) -> bytes:
         columns=_listed(names if router in names else [*names, router]),
         values=sql.SQL(", ").join(values),
         given=_rows_of(given),
+        condition=condition,
         key=sql.Identifier(key),
         router=sql.Identifier(router),
         action=sql.SQL("DO UPDATE SET {}").format(sql.SQL(", ").join(changes)) if changes else sql.SQL("DO NOTHING"),

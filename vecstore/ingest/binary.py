@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any
 
 import numpy as np
+from psycopg.abc import Buffer
 
 from vecstore.errors import InvalidArgument
 from vecstore.naming import PARTITION_COLUMN
@@ -197,10 +198,10 @@ def _row_parts(batch: Batch, names: Sequence[str]) -> Iterator[Iterator[bytes]]:
         yield map(b"".join, zip(*parts, strict=True))
 
 
-def cells(column: AnyColumn) -> bytes:
+def cells(column: AnyColumn) -> Buffer:
     """All cells of a column as in the stream, one after the other; the elements of an array stand in it so as well."""
     if isinstance(column, FixedColumn | DenseColumn) and column.nulls is None:
-        return _cell_records(column).tobytes()
+        return _cell_records(column).view(np.uint8).data
     return b"".join(chain.from_iterable(zip(*_varying_parts(column), strict=True)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,24 +14,28 @@ from .. import catalog, ddl, tables
 from ..conditions import Selection, has_key
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription
-from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, driver_error
+from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, VecstoreError, driver_error
 from ..execution import fetch, raw_cursor, session_on
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.arrays import replacing
 from ..ingest.binary import copy_columns, copy_stream
 from ..ingest.statements import STAGING, TEMPORARY, Merge, copy_statement, replacement
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE
+from ..pipeline import Session
 from ..progress import tracked
 from ..schema import DataType, Hnsw
+from ..wire import Command, WireValue
 from .explaining import explaining
 from .loading import rebuilding, warn_of_slow_load
 from .locking import locked
 from .opening import described
+from .round_trip import Changed, change_at_once, known
 
 _UNIQUE_VIOLATION = "23505"
 _PROGRAM_LIMIT_EXCEEDED = "54000"
 _NAMED_KEYS = 5
 _ROWS_A_STEP = 256
+_FEW = 4_096
 
 Key = int | str
 
@@ -232,6 +236,11 @@ def upsert(
     sent: list[Batch] = []
 
     def attempt() -> InsertResult:
+        try:
+            if not (partial or progress):
+                return _upsert_at_once(database, collection, data, partition)
+        except Changed:
+            pass
         with (
             explaining(database, collection, partition),
             database.writing(f"upsert into {collection!r}") as connection,
@@ -242,7 +251,7 @@ def upsert(
             if batch.count:
                 _check_drawn(connection, description, batch)
                 sent.append(batch)
-                if partial or progress or not _replace_at_once(database, connection, description, batch, target):
+                if partial or progress or not _replace_from_arrays(database, connection, description, batch, target):
                     let_in = _merge if partial else _replace
                     with _staged(database, connection, description, _Copy(batch, target, progress)) as staging:
                         let_in(database, connection, description, staging)
@@ -252,20 +261,61 @@ def upsert(
         return database.repeated(attempt)
 
 
-def _replace_at_once(
-    database: Database, connection: Connection, description: CollectionDescription, batch: Batch, target: str | None
-) -> bool:
-    """Whether the batch went in as the parameters of a statement; large ones do not."""
-    facts = database.facts
-    commands = replacing(
+def _upsert_at_once(database: Database, collection: str, data: Any, partition: str | None) -> InsertResult:
+    """In one round trip, by what an earlier call found out about the collection.
+
+    Raises Changed where none did, or it is so no more, and where one statement does not do.
+    """
+    found = known(database, collection)
+    schema = found.description.schema
+    if schema.partition_key is not None or schema.primary_key.auto_id or not _are_few(data):
+        raise Changed
+    try:
+        target = _target_partition(found.description, partition)
+        batch = _prepared(found.description, data, keys="given")
+    except VecstoreError as exc:  # the collection may be another by now
+        raise Changed from exc
+
+    def change(session: Session, seen: WireValue) -> Command:  # noqa: ARG001
+        commands = _replacing(database, found.description, batch, target, (catalog.SEEN, seen.data))
+        if commands is None or not batch.count:
+            raise Changed
+        return commands[0]
+
+    change_at_once(database, collection, "upsert into", found.version, change)
+    return _result(batch)
+
+
+def _are_few(data: Any) -> bool:
+    """So that it does no harm if they have to be checked twice."""
+    rows = next(iter(data.values()), ()) if isinstance(data, Mapping) else data
+    return isinstance(rows, Sized) and len(rows) <= _FEW
+
+
+def _replacing(
+    database: Database,
+    description: CollectionDescription,
+    batch: Batch,
+    target: str | None,
+    seen: tuple[str, bytes] | None = None,
+) -> list[Command] | None:
+    return replacing(
         batch,
         description.name,
         partition=target,
-        extension_schema=facts.extension_schema,
-        vector_oids=facts.vector_oids,
+        extension_schema=database.facts.extension_schema,
+        vector_oids=database.facts.vector_oids,
+        seen=seen,
     )
+
+
+def _replace_from_arrays(
+    database: Database, connection: Connection, description: CollectionDescription, batch: Batch, target: str | None
+) -> bool:
+    """Whether the batch went in as the parameters of a statement; large ones do not."""
+    commands = _replacing(database, description, batch, target)
     if commands is not None:
-        session_on(connection, facts).run(commands)
+        session_on(connection, database.facts).run(commands)
     return commands is not None
 
 
