@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
 import vecstore
-from samples import BOOK_FIELDS
-from vecstore import Collection, FieldNotFound, Hnsw, Metric, Store
+from samples import BOOK_FIELDS, book
+from vecstore import Collection, CollectionNotFound, DataType, Field, FieldNotFound, Hnsw, InvalidData, Metric, Store
 
 Fill = Callable[..., None]
 QUERY = [1, 2, 3, 4]
@@ -93,3 +93,27 @@ def test_templates_of_equal_value_and_other_type_are_not_mistaken_for_each_other
     assert sorted(first.search(QUERY, **asked)[0].ids.tolist()) == [1, 2]
     years.append(1903)
     assert sorted(first.search(QUERY, **asked)[0].ids.tolist()) == [1, 2, 3]
+
+
+def test_an_upsert_does_not_go_by_what_a_collection_was(
+    store: Store, database_url: URL, two: tuple[Collection, Collection]
+) -> None:
+    first, second = two
+    store.create_alias("first", "prod")
+    prod = store.collection("prod")
+    for key in (500, 501):  # the second time it is known
+        prod.upsert([book(key)])
+    with vecstore.connect(database_url) as other:
+        other.alter_alias("second", "prod")
+        prod.upsert([book(502)])
+        assert [len(collection.get([500, 501, 502])) for collection in (first, second)] == [2, 1]
+        second.add_field(Field("pages", DataType.INT32, nullable=True))
+        prod.upsert([book(502, pages=7)])
+        assert second.get(502, output_fields=["pages"]) == [{"pages": 7}]
+        with pytest.raises(InvalidData, match="field 'pages', row 1: INT32 takes int"):
+            prod.upsert([book(503, pages=8), book(504, pages="9")])
+        other.drop_alias("prod")
+        other.collection("second").drop()
+        with pytest.raises(CollectionNotFound):
+            second.upsert([book(505)])
+    assert store.list_collections() == ["first"]
