@@ -422,3 +422,11 @@ def test_binary_and_sparse_vectors_are_decoded():
     assert decoder(vector(T.BINARY_VECTOR, 16))(Bit(BITS).to_binary()) == b"\x81\xff"
     wire = SparseVector({3: 1.5, 7: -2.0}, 100).to_binary()
     assert decoder(vector(T.SPARSE_FLOAT_VECTOR, 100))(memoryview(wire)) == {3: 1.5, 7: -2.0}
+
+
+@pytest.mark.parametrize("row", [0, 255, 256, 999])
+def test_a_fault_among_many_rows_is_told_by_its_row(row):
+    values = np.ones((1_000, 256), np.float32)
+    values[row, 7] = np.nan
+    with pytest.raises(InvalidData, match=f"row {row}: element 7 is NaN"):
+        as_matrix(vector(dim=256), values)
