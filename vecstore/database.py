@@ -67,7 +67,7 @@ _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 # under its version, which each call asks for: it cannot be old.
 _ESTIMATES_HOLD = 10.0
 _DESCRIPTIONS_HOLD = 600.0
-_PROGRAMS_KEPT = 2_048
+_PROGRAMS_KEPT = 4_096
 _STATEMENTS_KEPT = 512
 
 _log = logging.getLogger(__name__)
