@@ -54,9 +54,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, major: int) -> Iterator[Emb
     """One server for the whole run, with PostgreSQL's own small lock table.
 
     Without autovacuum: when it comes, which locks it holds and which plans its statistics change is chance.
+    Without fsync: it is never to outlive the machine. Tests of crashes have servers of their own, as users have them.
     """
     folder = tmp_path_factory.mktemp("server")
-    with start(folder, major=major, settings={"max_locks_per_transaction": "64", "autovacuum": "off"}) as server:
+    settings = {"max_locks_per_transaction": "64", "autovacuum": "off", "fsync": "off"}
+    with start(folder, major=major, settings=settings) as server:
         yield server
 
 
@@ -73,7 +75,8 @@ def template(server: EmbeddedServer) -> str:
 
 
 @contextmanager
-def _database(server: EmbeddedServer, name: str, template: str) -> Iterator[URL]:
+def database(server: EmbeddedServer, name: str, template: str) -> Iterator[URL]:
+    """A copy of a database, for as long as the block lasts."""
     janitor = DatabaseJanitor(
         user="postgres",
         host=str(server.socket_directory),
@@ -88,21 +91,21 @@ def _database(server: EmbeddedServer, name: str, template: str) -> Iterator[URL]
 @pytest.fixture
 def database_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
     """A database of the test's own."""
-    with _database(server, f"test_{next(_numbers)}", template) as url:
+    with database(server, f"test_{next(_numbers)}", template) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def module_url(server: EmbeddedServer, template: str) -> Iterator[URL]:
     """A database of a file's own, for tests that do not disturb each other."""
-    with _database(server, f"module_{next(_numbers)}", template) as url:
+    with database(server, f"module_{next(_numbers)}", template) as url:
         yield url
 
 
 @pytest.fixture
 def empty_url(server: EmbeddedServer) -> Iterator[URL]:
     """A database without schema vecstore and without pgvector."""
-    with _database(server, f"empty_{next(_numbers)}", "template0") as url:
+    with database(server, f"empty_{next(_numbers)}", "template0") as url:
         yield url
 
 

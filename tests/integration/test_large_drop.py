@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import func
 
 import vecstore
-from conftest import BOOK_FIELDS
+from conftest import database
+from samples import BOOK_FIELDS, book
 from vecstore import Collection, ConnectionLost, FindingKind, Hnsw, PartitionNotFound, Store, TrashNotFound
+from vecstore.embedded import EmbeddedServer
 from waiting import eventually
-
-Fill = Callable[..., None]
 
 PARTITIONS = 500
 KEY_OF_THE_GATE = 42
@@ -33,23 +33,32 @@ def left_over(store: Store) -> tuple[object, object]:
     return scalar(store, relations), scalar(store, "SELECT count(*) FROM vecstore.collection_registry")
 
 
+@pytest.fixture(scope="module")
+def template(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """A database with a collection of very many partitions and an index in each, made once and copied for each test."""
+    with database(server, "very_many_partitions", template) as url:
+        with vecstore.connect(url) as store:
+            books = store.create_collection("books", BOOK_FIELDS)
+            books.create_index("embedding", Hnsw())
+            with store.engine.begin() as connection:
+                connection.exec_driver_sql(f"""
+                    DO $$ BEGIN
+                        FOR i IN 1..{PARTITIONS - 1} LOOP
+                            EXECUTE format(
+                                'CREATE TABLE books.entities_p%%s PARTITION OF books.entities FOR VALUES IN (%%L)',
+                                i, 'p' || i
+                            );
+                        END LOOP;
+                    END $$
+                """)
+            books.insert([book(key) for key in range(3)], partition_name="p1")
+            books.insert([book(key) for key in range(3, 6)], partition_name="p400")
+        yield str(url.database)
+
+
 @pytest.fixture
-def many(store: Store, fill: Fill) -> Collection:
-    """A collection of very many partitions, with an index in each."""
-    books = store.create_collection("books", BOOK_FIELDS)
-    books.create_index("embedding", Hnsw())
-    with store.engine.begin() as connection:
-        connection.exec_driver_sql(f"""
-            DO $$ BEGIN
-                FOR i IN 1..{PARTITIONS - 1} LOOP
-                    EXECUTE format('CREATE TABLE books.entities_p%%s PARTITION OF books.entities FOR VALUES IN (%%L)',
-                                   i, 'p' || i);
-                END LOOP;
-            END $$
-        """)
-    fill(books, range(3), "p1")
-    fill(books, range(3, 6), "p400")
-    return books
+def many(store: Store) -> Collection:
+    return store.collection("books")
 
 
 @contextmanager
