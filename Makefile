@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NODE_READY := tests/node/node_modules/.package-lock.json
+# Hundreds of tests start an interpreter: none of them is to compile the library again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 
@@ -28,15 +30,19 @@ $(NODE_READY): tests/node/package-lock.json
 demo: $(READY) ## the main job on real data: load, search, delete, drop, roll back
 	@$(BIN)/python examples/demo.py
 
+# By files, in the order they are collected in, not by how many tests they have: the short ones come last, and no
+# worker waits long for the other.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 # Of the client, the command line, a process or the disk: they say nothing new on another server.
 ON_ONE_SERVER := gateway* command_line* benchmarks wheel alembic* bad_input hostile_names crash random_kills \
-	embedded pgbouncer search_stress round_trip threads
+	embedded pgbouncer search_stress round_trip threads connect broken_connections memory read_your_writes
 
 .PHONY: test
 test: $(READY) $(NODE_READY) ## every test on PostgreSQL 18, those of the database again on 16, with the coverage gate
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile
-	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile tests/integration --server 16 \
+	$(BIN)/python -m coverage run $(PYTEST)
+	$(BIN)/python $(PYTEST) tests/integration --server 16 \
 		$(foreach name,$(ON_ONE_SERVER),--ignore-glob 'tests/integration/test_$(name).py')
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report

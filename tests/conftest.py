@@ -23,6 +23,12 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("steady", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("steady")
 
+_SETTINGS = {
+    "max_locks_per_transaction": "64",  # PostgreSQL's own small lock table
+    "autovacuum": "off",  # when it comes, which locks it holds and which plans its statistics change is chance
+    "fsync": "off",  # nothing here outlives the machine
+    "shared_buffers": "128MB",  # every drop looks through all of them
+}
 _TEMPLATE = "vecstore_template"
 _numbers = itertools.count()
 
@@ -33,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"server: embedded PostgreSQL {config.getoption('--server')}"
+
+
+# Nothing short comes after it in the alphabet, and a worker that has come to its end waits for the other.
+_FIRST = "test_upgrade.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != _FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,14 +65,8 @@ def major(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, major: int) -> Iterator[EmbeddedServer]:
-    """One server for the whole run, with PostgreSQL's own small lock table.
-
-    Without autovacuum: when it comes, which locks it holds and which plans its statistics change is chance.
-    Without fsync: it is never to outlive the machine. Tests of crashes have servers of their own, as users have them.
-    """
-    folder = tmp_path_factory.mktemp("server")
-    settings = {"max_locks_per_transaction": "64", "autovacuum": "off", "fsync": "off"}
-    with start(folder, major=major, settings=settings) as server:
+    """One server for the whole run; tests of the server itself and of crashes have their own, as users have them."""
+    with start(tmp_path_factory.mktemp("server"), major=major, settings=_SETTINGS) as server:
         yield server
 
 

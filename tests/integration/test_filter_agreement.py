@@ -309,8 +309,9 @@ def found(connection: Connection, table: Table, text: str, indexes: Container[tu
 
 
 def test_the_server_answers_as_the_reference_does_with_indexes_and_without(
-    collection: Collection, connection: Connection
+    collection: Collection, connection: Connection, major: int
 ) -> None:
+    examples = EXAMPLES if major == 18 else EXAMPLES // 5  # the older server answers a sample
     for path, cast in (("meta['a']", "VARCHAR"), ("meta['a']", "DOUBLE"), ("meta['a']", "BOOL"), ("dyn", "VARCHAR")):
         collection.create_index(path, Btree(cast=DataType(cast)))
     for field in ("meta", "$meta", "ints", "words", "floats", "title"):
@@ -324,7 +325,7 @@ def test_the_server_answers_as_the_reference_does_with_indexes_and_without(
     compared = answers = 0
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
@@ -350,7 +351,7 @@ def test_the_server_answers_as_the_reference_does_with_indexes_and_without(
         answers += sum(0 < len(ids) < len(keyed) for ids in expected.values())
 
     agree()
-    assert compared >= 2_000
+    assert compared >= (2_000 if major == 18 else 400)
     assert answers >= compared / 4, "most filters tell rows apart"
 
 
