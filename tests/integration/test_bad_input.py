@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
-from pytest_postgresql.janitor import DatabaseJanitor
 from sqlalchemy import URL, make_url
 
 import vecstore
+from conftest import database
 from vecstore import (
     Btree,
     Collection,
@@ -67,10 +67,8 @@ FIELDS = (
 
 @pytest.fixture(scope="module")
 def own_url(server, template) -> Iterator[URL]:
-    name = "test_bad_input"
-    host, port = str(server.socket_directory), server.url().port or 5432
-    with DatabaseJanitor(user="postgres", host=host, port=port, dbname=name, template_dbname=template):
-        yield server.url(name)
+    with database(server, "test_bad_input", template) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

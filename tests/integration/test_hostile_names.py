@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from pytest_postgresql.janitor import DatabaseJanitor
 
 import vecstore
+from conftest import database
 from vecstore import (
     AliasNotFound,
     Btree,
@@ -134,10 +134,9 @@ CANARY = """
 
 @pytest.fixture(scope="module")
 def own_store(server, template) -> Iterator[Store]:
-    name, host, port = "test_hostile_names", str(server.socket_directory), server.url().port or 5432
     with (
-        DatabaseJanitor(user="postgres", host=host, port=port, dbname=name, template_dbname=template),
-        vecstore.connect(server.url(name)) as store,
+        database(server, "test_hostile_names", template) as url,
+        vecstore.connect(url) as store,
         store.engine.connect() as connection,
     ):
         connection.exec_driver_sql("CREATE SCHEMA canary CREATE TABLE entities (id int, title text)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pytest_postgresql.janitor import DatabaseJanitor
+from sqlalchemy import URL
 
 import vecstore
 from conftest import BOOK_FIELDS, book
@@ -241,12 +241,8 @@ def test_whatever_others_made_on_a_collection_stops_its_drop_and_goes_with_casca
     assert store.doctor() == ()
 
 
-def test_installing_does_not_adopt_a_schema_vecstore_of_somebody_else(server, template) -> None:
-    name, host, port = "test_stranger", str(server.socket_directory), server.url().port or 5432
-    with (
-        DatabaseJanitor(user="postgres", host=host, port=port, dbname=name),
-        vecstore.connect(server.url(name)) as store,
-    ):
+def test_installing_does_not_adopt_a_schema_vecstore_of_somebody_else(empty_url: URL) -> None:
+    with vecstore.connect(empty_url) as store:
         run(store, "CREATE SCHEMA vecstore CREATE TABLE kept (id int)")
         with pytest.raises(NotOurs, match="vecstore"):
             store.upgrade()

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from pytest_postgresql.janitor import DatabaseJanitor
 
 import vecstore
+from conftest import database
 from vecstore import Collection, DataType, Field, InvalidSchema, Store
 
 quick = settings(deadline=None, derandomize=True, database=None, max_examples=6)
@@ -207,11 +207,9 @@ _keys = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def own_store(server, template) -> Iterator[Store]:
-    name = "test_round_trip"
-    host, port = str(server.socket_directory), server.url().port or 5432
     with (
-        DatabaseJanitor(user="postgres", host=host, port=port, dbname=name, template_dbname=template),
-        vecstore.connect(server.url(name)) as store,
+        database(server, "test_round_trip", template) as url,
+        vecstore.connect(url) as store,
     ):
         key = Field("id", DataType.INT64, primary_key=True)
         store.create_collection("everything", (key, *FIELDS.values()), dynamic=True)
