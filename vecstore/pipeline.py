@@ -116,6 +116,9 @@ class Session:
         """What it last saw by this statement."""
         return self._sights.get(look.text)
 
+    def forget_sight(self, look: Command) -> None:
+        self._sights.pop(look.text, None)
+
     def saw(self, look: Command, sight: Sight) -> Sight:
         """Remember it, of no more statements than there can be prepared ones."""
         self._sights.pop(look.text, None)

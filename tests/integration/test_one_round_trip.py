@@ -262,6 +262,22 @@ def test_statements_that_somebody_deallocated_are_prepared_again(database_url: U
             assert {name: call(books) for name, call in CALLS.items()} == answers
 
 
+def test_plans_that_the_server_makes_anew_cost_one_question_its_round_trip(line: Line, database_url: URL) -> None:
+    """As after very many changes of other tables, which a connection did not take notice of one by one."""
+    with on_one_connection(database_url.set(host="127.0.0.1", port=line.port, query={})) as store:
+        books = filled(store)
+        for call in CALLS.values():
+            for _ in range(3):
+                first = call(books)
+            with store.engine.connect() as connection:
+                connection.execute(text("DISCARD PLANS"))
+            assert call(books) == first
+            assert call(books) == first
+            before = line.turns
+            assert call(books) == first
+            assert line.turns - before == 1
+
+
 def prepared(store: Store) -> int:
     with store.engine.connect() as connection:
         count: int = connection.execute(

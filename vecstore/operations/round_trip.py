@@ -131,6 +131,7 @@ class _Look:
         transact = session.transact_explicitly if self.explicitly else session.transact
         seen, *results = transact([self.command, *self.settings, *commands])
         if seen.get_value(0, 0) != self.expected:
+            session.forget_sight(self.command)  # of a plan that was made anew, though nothing has changed
             raise Changed
         return results[len(self.settings) :]
 
