@@ -313,11 +313,13 @@ def test_a_caller_who_interrupts_a_question_gets_the_interrupt_and_a_connection_
             eventually(lambda: observer.execute(asleep).scalar_one() == 1)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         session.transact([Command(b"SELECT 1"), Command(b"SELECT pg_sleep(600)"), Command(b"SELECT 2")])
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert session.rows(session.transact([Command(b"SELECT 3")])) == [[(3,)]]
     connection.close()
 
