@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cutting import breakable
 from sqlalchemy import URL, create_engine, func, literal_column, text
+from sqlalchemy.pool import NullPool
 
 import vecstore
 from samples import BOOK_FIELDS, book
@@ -210,13 +211,12 @@ def test_the_call_after_all_connections_of_the_pool_have_died_goes_well(
         books.delete(ids=[50])
     for connection in [store.engine.connect() for _ in range(5)]:
         connection.close()
-    observing = create_engine(store.engine.url, isolation_level="AUTOCOMMIT")
+    observing = create_engine(store.engine.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with observing.connect() as observer:
         observer.execute(TERMINATE_OTHERS)
         others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         eventually(lambda: observer.execute(others).scalar_one() == 1)
         assert CALLS[call](books)
-    observing.dispose()
 
 
 def test_a_port_that_says_nothing_is_given_up() -> None:
