@@ -71,7 +71,7 @@ def _delete_at_once(database: Database, collection: str, doomed: Doomed) -> Dele
     def change(session: Session, seen: WireValue) -> Command:
         try:
             values = doomed.values(found.description.schema)
-            statement = _statement(database, collection, found, doomed, session)
+            statement = _statement(database, collection, found, doomed, session, blanks=[*values, SEEN])
         except VecstoreError as exc:  # the collection may be another by now
             raise Changed from exc
         return statement.filled({**values, SEEN: seen})
@@ -79,7 +79,9 @@ def _delete_at_once(database: Database, collection: str, doomed: Doomed) -> Dele
     return DeleteResult(change_at_once(database, collection, "delete entities of", found.version, change))
 
 
-def _statement(database: Database, collection: str, found: Known, doomed: Doomed, session: Session) -> Template:
+def _statement(
+    database: Database, collection: str, found: Known, doomed: Doomed, session: Session, *, blanks: Sequence[str]
+) -> Template:
     programs, key = database.programs, (collection, doomed.key)
     kept: Deletion | None = None if doomed.key is None else programs.known(key)
     if kept is not None and kept.version == found.version:
@@ -90,7 +92,6 @@ def _statement(database: Database, collection: str, found: Known, doomed: Doomed
         return delete_from(_table(database, found.description)).where(*selected, *named, as_seen())
 
     shape = shape_of(database, (collection, found.version))
-    blanks = [*doomed.values(found.description.schema), SEEN]
     compiled = shape.compiled(("delete", bool(named)), selected, build, session, blanks)
     if doomed.key is not None:
         programs.keep(key, Deletion(found.version, compiled))
