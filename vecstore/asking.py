@@ -43,21 +43,30 @@ class Asked:
     order_by: Any = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.output_fields, Iterator):  # it may be read more than once
+        # Every search comes by here: what was left out costs no call.
+        if self.output_fields is not None and isinstance(self.output_fields, Iterator):  # it may be read more than once
             object.__setattr__(self, "output_fields", list(self.output_fields))
         check_limit(self.limit)
-        check_limit(self.group_size, name="group_size")
         if type(self.offset) is not int or not 0 <= self.offset <= MAX_LIMIT - self.limit:
             raise InvalidArgument(
                 f"offset must be an int from 0, and with limit={self.limit:,} at most {MAX_LIMIT - self.limit:,}, "
                 f"got {self.offset!r}; search_iterator() goes on from there"
             )
-        _check_int("ef", self.ef, MAX_EF)
-        _check_int("probes", self.probes, MAX_PROBES)
-        for name in ("radius", "range_filter"):
-            _check_number(name, getattr(self, name))
-        if not isinstance(self.exact, bool | None):
+        if self.ef is not None:
+            _check_int("ef", self.ef, MAX_EF)
+        if self.probes is not None:
+            _check_int("probes", self.probes, MAX_PROBES)
+        if self.radius is not None:
+            _check_number("radius", self.radius)
+        if self.range_filter is not None:
+            _check_number("range_filter", self.range_filter)
+        if self.exact is not None and not isinstance(self.exact, bool):
             raise InvalidArgument(f"exact must be True, False or None, got {self.exact!r:.40}")
+        if self.group_by is not None or self.strict_group_size is not False or not _is_one(self.group_size):
+            self._check_groups()
+
+    def _check_groups(self) -> None:
+        check_limit(self.group_size, name="group_size")
         if not isinstance(self.strict_group_size, bool):
             raise InvalidArgument(f"strict_group_size must be True or False, got {self.strict_group_size!r:.40}")
         if not isinstance(self.group_by, str | None):
@@ -76,14 +85,16 @@ class Asked:
         return rest_of(self)
 
 
+def _is_one(number: object) -> bool:
+    return type(number) is int and number == 1
+
+
 def _check_int(name: str, value: object, most: int) -> None:
-    if value is not None and (type(value) is not int or not 1 <= value <= most):
+    if type(value) is not int or not 1 <= value <= most:
         raise InvalidArgument(f"{name} must be an int from 1 to {most:,}, got {value!r}")
 
 
 def _check_number(name: str, value: object) -> None:
-    if value is None:
-        return
     try:
         is_number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
     except OverflowError:  # an int that no float holds

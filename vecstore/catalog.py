@@ -9,10 +9,10 @@ its comment, what the expression means.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, LiteralString
+from typing import Any
 
 from psycopg import sql
 from sqlalchemy import Connection, text
@@ -182,22 +182,15 @@ _VERSION_LOOK = b"SELECT pg_catalog.set_config('%s', (%s), true)" % (SEEN.encode
 
 
 @lru_cache(maxsize=4096)
-def plan_look(name: str, settings: Sequence[tuple[LiteralString, int | str]] = ()) -> Command:
-    """Ask for the plan that the server has of this very command, on a collection or alias, and make settings.
+def plan_look(name: str) -> Command:
+    """Ask for the plan that the server has of this very command, on a collection or alias.
 
-    settings  parameters of the server, until the transaction ends
-
-    One row, the first of it a text that is another when the structure of the collection has changed; for a fraction of
-    what the version costs, however many partitions there are. The collection stays as it is until the transaction ends.
+    One row of one text, which is another when the structure of the collection has changed; for a fraction of what the
+    version costs, however many partitions there are. The collection stays as it is until the transaction ends.
     """
     seen = sql.SQL("pg_catalog.set_config({}, vecstore._plan_id()::pg_catalog.text, true)").format(sql.Literal(SEEN))
-    made = [
-        sql.SQL("pg_catalog.set_config({}, {}, true)").format(sql.Literal(setting), sql.Literal(str(value)))
-        for setting, value in settings
-    ]
     text = sql.SQL("SELECT {} WHERE NOT EXISTS (SELECT FROM {} WHERE false)")
-    columns = sql.SQL(", ").join([seen, *made])
-    return Command(text.format(columns, sql.Identifier(name, PARENT_TABLE)).as_bytes(None), at_once=True)
+    return Command(text.format(seen, sql.Identifier(name, PARENT_TABLE)).as_bytes(None), at_once=True)
 
 
 def version(session: Session, name: str) -> str | None:

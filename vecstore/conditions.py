@@ -78,7 +78,8 @@ class Selection:
             raise InvalidArgument(
                 f"filter_params must be a dict of the filter's templates, got a {type(self.filter_params).__name__}"
             )
-        if isinstance(self.partition_names, Iterator):  # it may be read more than once
+        # It may be read more than once.
+        if self.partition_names is not None and isinstance(self.partition_names, Iterator):
             object.__setattr__(self, "partition_names", list(self.partition_names))
 
     @property

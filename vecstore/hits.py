@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -29,10 +29,14 @@ class Hit(NamedTuple):
     fields: Record
 
 
+HIT = partial(tuple.__new__, Hit)
+"""A Hit of its three values: what Hit(...) does, without its Python."""
+
+
 class Hits(Sequence[Hit]):
     """What one query vector found, nearest first; equal distances in the order of the primary key."""
 
-    def __init__(self, hits: Sequence[Hit], path: SearchPath) -> None:
+    def __init__(self, hits: Iterable[Hit], path: SearchPath) -> None:
         self._hits = tuple(hits)
         self.path = path
 

@@ -60,6 +60,8 @@ class Session:
             raise InvalidArgument(f"client_encoding must be UTF8, this connection's is {connection.info.encoding}")
         self.connection = connection
         self.vector_oids = vector_oids
+        # Not behind PgBouncer, where the next statement may meet another server.
+        self.prepares = connection.prepare_threshold is not None
         self._watched = [_PROCESS] if pooled and self.prepares else []
         self._beginning = [_BEGIN, *self._watched]
         self._process: bytes | None = None
@@ -74,11 +76,6 @@ class Session:
         self._named = 0
         self._sights: dict[bytes, Sight] = {}
 
-    @property
-    def prepares(self) -> bool:
-        """Not behind PgBouncer, where the next statement may meet another server."""
-        return self.connection.prepare_threshold is not None
-
     def run(self, commands: Sequence[Command]) -> list[PGresult]:
         """A result for each command, in the connection's transaction. Raises psycopg.Error."""
         if self.connection.pgconn.transaction_status == pq.TransactionStatus.IDLE and not self.connection.autocommit:
@@ -88,8 +85,8 @@ class Session:
     def transact(self, commands: Sequence[Command]) -> list[PGresult]:
         """The same in a transaction of their own, which the server begins with the first and commits after the last.
 
-        Of the session's own isolation; SET LOCAL is not for such a transaction. Raises psycopg.Error; then nothing was
-        done, unless the connection broke while the server committed.
+        Of the session's own isolation. SET LOCAL is for it from PostgreSQL 18 on, and not as the first. Raises
+        psycopg.Error; then nothing was done, unless the connection broke while the server committed.
         """
         return self._undone_on_error([*self._watched, *commands])[len(self._watched) :]
 

@@ -37,9 +37,9 @@ from sqlalchemy.types import NullType
 
 from .description import CollectionDescription, IndexDescription, IndexState
 from .errors import InvalidArgument
-from .hits import Hit, Hits, SearchPath
+from .hits import HIT, Hits, SearchPath
 from .ordering import Order
-from .projection import Projection
+from .projection import Projection, Record
 from .schema import Field, Metric, metrics_of
 from .scores import SCORES, ScoreRange
 from .tables import OPERATORS, half_precision, qualified_operator
@@ -269,7 +269,7 @@ class Request:
 
     # Rows of both forms: key, distance, place, the group's number, what is ordered by, then the projection's columns.
 
-    @property
+    @cached_property
     def _is_ordered_here(self) -> bool:
         """Whether the candidates are the page, and only to be put in order: to sort ten rows costs the server 30 µs.
 
@@ -299,11 +299,14 @@ class Request:
     def hits(self, rows: Sequence[Sequence[Any]], path: SearchPath) -> Hits:
         """Rows in order as hits; those beyond the range are none."""
         score, kept = SCORES[self.metric], self._kept(rows)
+        scores = [score(row[1]) for row in kept]
         if self.projection.is_empty:
-            return Hits([Hit(row[0], score(row[1]), {}) for row in kept], path)
-        record = self.projection.record
-        first = 3 + (self.grouping is not None) + len(self.order_by)
-        return Hits([Hit(row[0], score(row[1]), record(row[first:])) for row in kept], path)
+            records: list[Record] = [{} for _ in kept]
+        else:
+            record = self.projection.record
+            first = 3 + (self.grouping is not None) + len(self.order_by)
+            records = [record(row[first:]) for row in kept]
+        return Hits(map(HIT, zip([row[0] for row in kept], scores, records, strict=True)), path)
 
     def entities(self, rows: Sequence[Sequence[Any]]) -> list[Entity]:
         """What tells the entities of hits() from all others, in their order."""

@@ -7,9 +7,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
+from psycopg.errors import Diagnostic
 from sqlalchemy import URL, ColumnElement, create_engine, event, text
 from sqlalchemy.pool import StaticPool
 
@@ -17,7 +19,8 @@ import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, Hnsw, Store
 from vecstore.catalog import plan_look
-from vecstore.pipeline import session_of
+from vecstore.operations.round_trip import known, rows_at_once
+from vecstore.pipeline import psycopg_connection, session_of
 from vecstore.wire import Command
 from waiting import eventually
 
@@ -238,6 +241,36 @@ def test_what_a_search_sets_is_set_for_that_search_alone(database_url: URL, opti
             books.search(QUERY, ef=77, exact=False)
             books.search(QUERY, filter="year > 1905")
             assert settings(store) == fresh
+
+
+@pytest.mark.parametrize("options", [{}, {"prepare_threshold": None}])
+def test_settings_are_made_by_a_literal_set_local_which_the_server_has_no_warning_about(
+    database_url: URL, options: dict[str, object], tmp_path: Path
+) -> None:
+    """set_config() would not reach the workers of Citus; and before PostgreSQL 18 it takes BEGIN to SET LOCAL."""
+    ask = Command(b"SHOW hnsw.ef_search")
+    warnings: list[Diagnostic] = []
+    with on_one_connection(database_url, **options) as store:
+        filled(store).search(QUERY)
+        database = store._database
+        taken = store.engine.raw_connection()
+        driver = psycopg_connection(taken)
+        driver.add_notice_handler(warnings.append)
+        version = known(database, "books").version
+        with (tmp_path / "trace").open("w+") as trace:
+            driver.pgconn.trace(trace.fileno())
+            for ef in (77, 77, 78):
+                answer = rows_at_once(
+                    database, "books", "search", version, lambda _: [ask], settings=[("hnsw.ef_search", ef)]
+                )
+                assert answer == [[(str(ef),)]]
+            driver.pgconn.untrace()
+            trace.seek(0)
+            sent = trace.read()
+        taken.close()
+    assert "SET LOCAL hnsw.ef_search = 77" in sent
+    assert "SET LOCAL hnsw.ef_search = 78" in sent
+    assert warnings == []
 
 
 def test_a_connection_that_is_given_back_in_a_transaction_is_given_out_without_one(database_url: URL) -> None:

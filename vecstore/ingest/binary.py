@@ -43,24 +43,24 @@ _EMPTY_ARRAY = Struct(">iiii")
 _SPARSE_HEAD = Struct(">iiii")  # length, dim, non-zero elements, unused
 
 # How a fixed-width value travels, and its type's OID where it is an element of an array (pg_type.dat).
-_FIXED: Mapping[DataType, tuple[str, int]] = {
-    DataType.BOOL: ("?", 16),
-    DataType.INT8: (">i2", 21),
-    DataType.INT16: (">i2", 21),
-    DataType.INT32: (">i4", 23),
-    DataType.INT64: (">i8", 20),
-    DataType.FLOAT: (">f4", 700),
-    DataType.DOUBLE: (">f8", 701),
-    DataType.TIMESTAMPTZ: (">i8", 1184),
+_FIXED: Mapping[DataType, tuple[np.dtype[Any], int]] = {
+    DataType.BOOL: (np.dtype("?"), 16),
+    DataType.INT8: (np.dtype(">i2"), 21),
+    DataType.INT16: (np.dtype(">i2"), 21),
+    DataType.INT32: (np.dtype(">i4"), 23),
+    DataType.INT64: (np.dtype(">i8"), 20),
+    DataType.FLOAT: (np.dtype(">f4"), 700),
+    DataType.DOUBLE: (np.dtype(">f8"), 701),
+    DataType.TIMESTAMPTZ: (np.dtype(">i8"), 1184),
 }
 _TEXT_OID = 25
 
-_DENSE: Mapping[DataType, str] = {
-    DataType.FLOAT_VECTOR: ">f4",
-    DataType.FLOAT16_VECTOR: ">f2",
-    DataType.BFLOAT16_VECTOR: ">f4",
-    DataType.INT8_VECTOR: ">f2",
-    DataType.BINARY_VECTOR: "u1",
+_DENSE: Mapping[DataType, np.dtype[Any]] = {
+    DataType.FLOAT_VECTOR: np.dtype(">f4"),
+    DataType.FLOAT16_VECTOR: np.dtype(">f2"),
+    DataType.BFLOAT16_VECTOR: np.dtype(">f4"),
+    DataType.INT8_VECTOR: np.dtype(">f2"),
+    DataType.BINARY_VECTOR: np.dtype("u1"),
 }
 
 
@@ -111,7 +111,7 @@ class _FixedPart:
     """A column for the record array: what stands before every value, and how the values are stored."""
 
     head: bytes
-    dtype: str
+    dtype: np.dtype[Any]
     values: Array
 
     @property
@@ -122,10 +122,10 @@ class _FixedPart:
 def _fixed_part(column: AnyColumn) -> _FixedPart:
     if isinstance(column, FixedColumn):
         dtype = _FIXED[column.kind][0]
-        return _FixedPart(_LENGTH.pack(np.dtype(dtype).itemsize), dtype, column.values)
+        return _FixedPart(_LENGTH.pack(dtype.itemsize), dtype, column.values)
     if isinstance(column, DenseColumn):
         dtype = _DENSE[column.field.data_type]
-        size = 4 + column.values.shape[1] * np.dtype(dtype).itemsize
+        size = 4 + column.values.shape[1] * dtype.itemsize
         return _FixedPart(_LENGTH.pack(size) + _vector_head(column), dtype, column.values)
     raise AssertionError(type(column).__name__)
 

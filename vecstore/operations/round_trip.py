@@ -29,6 +29,9 @@ _POSTGRESQL = make_url("postgresql+psycopg://").get_dialect()()
 SEEN = "vecstore_seen"
 """The parameter of as_seen()."""
 
+_SETS_IN_A_PACKET = 180_000
+"""Since then statements of one packet are a transaction to SET LOCAL, too; earlier servers want BEGIN, and warn."""
+
 
 class Changed(Exception):
     """What was known of a collection is not so, or may not be: look again."""
@@ -139,19 +142,18 @@ class _Look:
 def _look(
     database: Database, session: Session, collection: str, version: str, settings: Sequence[Setting] = ()
 ) -> _Look:
-    """By the plan of a statement that makes the settings, too, as set_config() does; where the server or a pooler keeps
-    no plans, by the version itself, and SET LOCAL, which is what reaches the workers of Citus.
-    """
+    """By the plan of a statement; where the server or a pooler keeps no plans, by the version itself."""
+    made = [set_local_command(*setting) for setting in settings]
     if not (database.facts.keeps_plans and session.prepares):
-        made = [set_local_command(*setting) for setting in settings]
         return _Look(catalog.version_look(collection), version.encode(), made, explicitly=True)
-    command = catalog.plan_look(collection, tuple(settings))
+    command = catalog.plan_look(collection)
     sight = session.sight(command)
     if sight is None or sight.version != version:
         sight = session.saw(command, _sight(session, collection, command))
     if sight.version != version:
         raise Changed
-    return _Look(command, sight.plan)
+    explicitly = bool(made) and database.facts.server_version < _SETS_IN_A_PACKET
+    return _Look(command, sight.plan, made, explicitly)
 
 
 def _sight(session: Session, collection: str, look: Command) -> Sight:

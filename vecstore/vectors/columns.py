@@ -21,6 +21,7 @@ from .sparse import SparseRow, sparse_row
 T = TypeVar("T")
 
 _FLOAT32 = np.finfo(np.float32)
+_SINGLE = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +119,9 @@ def _quick_query(field: Field, vectors: Any) -> DenseColumn | None:
     """What most searches come with: one float32 array, of ordinary numbers as its norm shows; None to look closer."""
     if field.data_type is not DataType.FLOAT_VECTOR or type(vectors) is not np.ndarray:
         return None
-    if vectors.dtype != np.float32 or vectors.shape != (field.dim,):
+    if vectors.dtype != _SINGLE or vectors.shape != (field.dim,):
         return None
-    square = vectors.dot(vectors)
+    square = float(vectors.dot(vectors))
     return DenseColumn(field, vectors.reshape(1, -1)) if 1e-30 < square < 1e30 else None  # noqa: PLR2004
 
 
