@@ -32,6 +32,7 @@ from .operations.overview import CollectionOverview, IndexOverview, PartitionOve
 from .operations.statistics import CollectionStats, IndexStats, PartitionStats
 from .partition import Partition
 from .plan import LockHolder, Plan, PlanKind, PlannedLock, PlannedObject
+from .reranking import Boost, Boosts, Decay
 from .schema import Btree, CollectionSchema, DataType, Field, Gin, Hnsw, IvfFlat, Metric
 from .store import Store, connect
 from .trash import TrashEntry
@@ -40,6 +41,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AnnRequest",
+    "Boost",
+    "Boosts",
     "Btree",
     "Collection",
     "CollectionDeclaration",
@@ -52,6 +55,7 @@ __all__ = [
     "CompactResult",
     "CompactedPartition",
     "DataType",
+    "Decay",
     "DeleteResult",
     "Field",
     "FilterError",

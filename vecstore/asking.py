@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,17 @@ def check_limit(limit: object, *, name: str = "limit") -> int:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of a search; `None` leaves the choice to the collection. Raises InvalidArgument."""
+    """The options of a search; `None` leaves the choice to the collection. Raises InvalidArgument.
+
+    output_fields  names, or what is read for a ranker besides
+    """
 
     selection: Selection
     limit: int = 10
     offset: int = 0
     field: str | None = None
     metric: Metric | str | None = None
-    output_fields: Iterable[str] | None = None
+    output_fields: Any = None
     ef: int | None = None
     probes: int | None = None
     exact: bool | None = None
@@ -95,9 +98,13 @@ def _check_int(name: str, value: object, most: int) -> None:
 
 
 def _check_number(name: str, value: object) -> None:
-    try:
-        is_number = not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:  # an int that no float holds
-        is_number = False
-    if not is_number:
+    if not is_number(value):
         raise InvalidArgument(f"{name} must be a finite number, got {value!r:.40}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is an int or float, and finite."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        return False

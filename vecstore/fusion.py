@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement
 
 from .errors import InvalidArgument
+from .reranking import Boost, Boosts, Decay
 from .schema import Metric
-from .scores import LARGER_IS_NEARER
+from .scores import LARGER_IS_NEARER, NORMALISED
 from .search import Entity
 
 
@@ -89,7 +89,7 @@ class Weighted:
         object.__setattr__(self, "norm_score", norm_score)
 
 
-Ranker = Rrf | Weighted
+Ranker = Rrf | Weighted | Decay | Boost | Boosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,67 +100,76 @@ class Ranking:
     entities: Sequence[Entity]
     scores: Sequence[float]
 
+    @property
+    def is_of_distances(self) -> bool:
+        return self.metric is not None and self.metric not in LARGER_IS_NEARER
+
 
 def check_ranker(ranker: object, requests: int) -> None:
     """Raise InvalidArgument for what is no ranker of so many requests."""
-    if not isinstance(ranker, Rrf | Weighted):
-        raise InvalidArgument(f"ranker must be Rrf(k=60) or Weighted(0.7, 0.3), got {ranker!r}")
+    if not isinstance(ranker, Ranker):
+        raise InvalidArgument(
+            f"ranker must be Rrf(k=60), Weighted(0.7, 0.3), Decay(...), Boost(...) or Boosts(...), got {ranker!r:.80}"
+        )
     if isinstance(ranker, Weighted) and len(ranker.weights) != requests:
         raise InvalidArgument(f"Weighted has {len(ranker.weights)} weights for {requests} requests")
+    if isinstance(ranker, Boost | Boosts) and requests != 1:
+        raise InvalidArgument(
+            f"{type(ranker).__name__} changes the scores of one request, and there are {requests}: scores of several "
+            "are compared by Rrf, Weighted or Decay"
+        )
 
 
-def fused(rankings: Sequence[Ranking], ranker: Ranker) -> list[tuple[Entity, float]]:
+Beside = Mapping[Entity, Sequence[Any]]
+"""What was read of each entity for the ranker."""
+
+
+def fused(rankings: Sequence[Ranking], ranker: Ranker, beside: Beside) -> list[tuple[Entity, float]]:
     """The entities of all rankings with their common score, best first; equals in the order of their keys.
 
     Raises InvalidArgument for raw scores that cannot be added.
     """
+    if isinstance(ranker, Boost):
+        ranker = Boosts(ranker)
+    if isinstance(ranker, Boosts):
+        (ranking,) = rankings
+        scored = zip(ranking.entities, ranking.scores, strict=True)
+        boosted = {entity: ranker.boosted(score, entity[0], beside[entity]) for entity, score in scored}
+        return _sorted(boosted, smaller_is_better=ranking.is_of_distances)
+    if isinstance(ranker, Decay):
+        return _sorted(_decayed(rankings, ranker, beside))
     smaller_is_better = isinstance(ranker, Weighted) and not ranker.norm_score and _are_distances(rankings)
     total: defaultdict[Entity, float] = defaultdict(float)
     for number, ranking in enumerate(rankings):
         for entity, points in zip(ranking.entities, _points(ranking, number, ranker), strict=True):
             total[entity] += points
-    return sorted(total.items(), key=lambda item: (item[1] if smaller_is_better else -item[1], item[0]))
+    return _sorted(total, smaller_is_better=smaller_is_better)
 
 
-def _points(ranking: Ranking, number: int, ranker: Ranker) -> list[float]:
+def _sorted(scores: Mapping[Entity, float], *, smaller_is_better: bool = False) -> list[tuple[Entity, float]]:
+    return sorted(scores.items(), key=lambda item: (item[1] if smaller_is_better else -item[1], item[0]))
+
+
+def _points(ranking: Ranking, number: int, ranker: Rrf | Weighted) -> list[float]:
     if isinstance(ranker, Rrf):
         return [1.0 / (ranker.k + rank) for rank in range(1, len(ranking.scores) + 1)]
-    normalised = _NORMALISED[ranking.metric] if ranker.norm_score else float
+    normalised = NORMALISED[ranking.metric] if ranker.norm_score else float
     return [ranker.weights[number] * normalised(score) for score in ranking.scores]
 
 
+def _decayed(rankings: Sequence[Ranking], decay: Decay, beside: Beside) -> dict[Entity, float]:
+    found: defaultdict[Entity, list[float]] = defaultdict(list)
+    for ranking in rankings:
+        for entity, score in zip(ranking.entities, ranking.scores, strict=True):
+            found[entity].append(decay.comparable(score, ranking.metric))
+    return {entity: decay.combined(scores) * decay.factor(*beside[entity]) for entity, scores in found.items()}
+
+
 def _are_distances(rankings: Sequence[Ranking]) -> bool:
-    kinds = {ranking.metric is not None and ranking.metric not in LARGER_IS_NEARER for ranking in rankings}
+    kinds = {ranking.is_of_distances for ranking in rankings}
     if len(kinds) > 1:
         raise InvalidArgument(
             "norm_score=False adds scores as they are, and some requests give distances, others similarities: leave it "
             "out, or rank by Rrf()"
         )
     return kinds.pop()
-
-
-def _of_distance(distance: float) -> float:
-    return 1.0 - 2.0 * math.atan(distance) / math.pi
-
-
-def _of_product(similarity: float) -> float:
-    return 0.5 + math.atan(similarity) / math.pi
-
-
-def _of_cosine(similarity: float) -> float:
-    return (1.0 + similarity) / 2.0
-
-
-def _of_rank(rank: float) -> float:
-    return 2.0 * math.atan(rank) / math.pi
-
-
-# https://milvus.io/docs/weighted-ranker.md
-_NORMALISED: Mapping[Metric | None, Callable[[float], float]] = {
-    Metric.L2: _of_distance,
-    Metric.HAMMING: _of_distance,
-    Metric.JACCARD: _of_distance,
-    Metric.IP: _of_product,
-    Metric.COSINE: _of_cosine,
-    None: _of_rank,
-}

@@ -16,24 +16,30 @@ from .vectors import decoder
 
 Record = dict[str, Any]
 ALL_FIELDS = "*"
+BESIDE = "vecstore.beside"  # no field can have this name
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Fields in the order they are given back, then keys of the dynamic field; None: all its keys."""
+    """Fields in the order they are given back, then keys of the dynamic field; None: all its keys.
+
+    beside  what else is read of a row: a record has the values, as a tuple, under BESIDE
+    """
 
     fields: tuple[Field, ...]
     dynamic_keys: tuple[str, ...] | None = ()
+    beside: tuple[ColumnElement[Any], ...] = ()
 
     def columns(self, table: Table) -> list[ColumnElement[Any]]:
         names = [field.name for field in self.fields]
         if self.dynamic_keys != ():
             names.append(DYNAMIC_COLUMN)
-        return [table.c[name] for name in names]
+        others = (column.label(f"{BESIDE}{number}") for number, column in enumerate(self.beside))
+        return [*(table.c[name] for name in names), *others]
 
     @property
     def is_empty(self) -> bool:
-        return not self.fields and self.dynamic_keys == ()
+        return not self.fields and self.dynamic_keys == () and not self.beside
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -42,7 +48,7 @@ class Projection:
     @cached_property
     def _is_plain(self) -> bool:
         """Whether the values are what they come as."""
-        return self.dynamic_keys == () and all(load is None for _, load in self._loaders)
+        return self.dynamic_keys == () and not self.beside and all(load is None for _, load in self._loaders)
 
     @cached_property
     def _loaders(self) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
@@ -56,6 +62,8 @@ class Projection:
             name: value if load is None or value is None else load(value)
             for (name, load), value in zip(self._loaders, values, strict=False)
         }
+        if self.beside:
+            record[BESIDE] = tuple(values[-len(self.beside) :])
         if self.dynamic_keys == ():
             return record
         stored = values[len(self.fields)]

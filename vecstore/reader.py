@@ -17,6 +17,7 @@ from .operations.hybrid import Common
 from .operations.searching import Query
 from .projection import Record
 from .query import Question
+from .reranking import Reranker, reading
 from .schema import Metric
 
 
@@ -140,6 +141,7 @@ class Reader:
         group_size: int = 1,
         strict_group_size: bool = False,
         order_by: str | Sequence[str] | None = None,
+        ranker: Reranker | None = None,
     ) -> list[Hits]:
         """Find the entities nearest to each vector: one Hits a query vector, nearest first.
 
@@ -157,6 +159,8 @@ class Reader:
         group_by       a scalar field: the nearest `group_size` of each value, limit and offset counting values.
                        strict_group_size: no group smaller than that, unless no more of it match
         order_by       "year" or "year:desc", or several: how the rows found are ordered, instead of nearest first
+        ranker         Decay, Boost or Boosts: the nearest `limit + offset` ordered by what it makes of their scores,
+                       which `distance` then is; one request of hybrid_search() lets it choose among more
 
         Without `exact` the way is chosen by how many rows are expected to match, and an index that comes back short is
         followed by the exact search: `Hits.path` tells. Scores are Milvus's: squared L2, HAMMING and JACCARD ascending,
@@ -180,6 +184,8 @@ class Reader:
             strict_group_size=strict_group_size,
             order_by=order_by,
         )
+        if ranker is not None:
+            return hybrid.ranked_search(self._database, self.name, Query(vectors, ids), asked, ranker)
         return searching.search(self._database, self.name, Query(vectors, ids), asked)
 
     def search_iterator(
@@ -239,10 +245,11 @@ class Reader:
         """Search in several ways at once, and fuse what they find: one Hits a query, best first.
 
         requests  AnnRequest of a vector field, TextRequest of a text; each as many queries as the others
-        ranker    Rrf() by ranks, Weighted(0.7, 0.3) by scores, one weight a request
+        ranker    Rrf() by ranks; Weighted(0.7, 0.3) by scores, one weight a request; Decay(...) by an entity's best
+                  score and a field; Boost(...) or Boosts(...), of one request
         limit     of the fused ranking; each request has its own
 
-        `distance` is the fused score, larger for better. Raises as search() does.
+        `distance` is the fused score, larger for better, or what Boost makes of a distance. Raises as search() does.
         """
-        common = Common(limit, offset, output_fields, partition_names)
+        common = Common(limit, offset, reading(output_fields, ranker), partition_names)
         return hybrid.hybrid_search(self._database, self.name, requests, ranker, common)

@@ -6,6 +6,7 @@ nearer vectors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,34 @@ SCORES: Mapping[Metric, Callable[[Any], Any]] = {
     Metric.HAMMING: _itself,
     Metric.JACCARD: _itself,
 }
+
+
+def _of_distance(distance: float) -> float:
+    return 1.0 - 2.0 * math.atan(distance) / math.pi
+
+
+def _of_product(similarity: float) -> float:
+    return 0.5 + math.atan(similarity) / math.pi
+
+
+def _of_cosine(similarity: float) -> float:
+    return (1.0 + similarity) / 2.0
+
+
+def _of_rank(rank: float) -> float:
+    return 2.0 * math.atan(rank) / math.pi
+
+
+# https://milvus.io/docs/weighted-ranker.md
+NORMALISED: Mapping[Metric | None, Callable[[float], float]] = {
+    Metric.L2: _of_distance,
+    Metric.HAMMING: _of_distance,
+    Metric.JACCARD: _of_distance,
+    Metric.IP: _of_product,
+    Metric.COSINE: _of_cosine,
+    None: _of_rank,
+}
+"""Scores brought to 0..1, larger for nearer; of None, ranks of a text search, larger for better."""
 
 
 @dataclass(frozen=True, slots=True)

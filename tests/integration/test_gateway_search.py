@@ -405,7 +405,7 @@ def test_a_text_is_searched_for_in_a_field_of_text(milvus: MilvusClient, papers:
 def test_rankers_that_are_not_there(milvus: MilvusClient, papers: str) -> None:
     model = Function(name="m", function_type=FunctionType.RERANK, input_field_names=[], params={"reranker": "model"})
     requests = [AnnSearchRequest([QUERY], "dense", {}, limit=5)]
-    with pytest.raises(MilvusException, match="ranker 'model' is not supported: rrf and weighted are"):
+    with pytest.raises(MilvusException, match="ranker 'model' is not supported: rrf, weighted and decay are"):
         milvus.hybrid_search(papers, requests, model, limit=5)
 
 

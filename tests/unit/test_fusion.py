@@ -15,11 +15,11 @@ def ranking(metric: Metric | None, **scores: float) -> Ranking:
 
 
 def order(rankings: list[Ranking], ranker: Rrf | Weighted) -> list[str]:
-    return [entity[0] for entity, _ in fused(rankings, ranker)]
+    return [entity[0] for entity, _ in fused(rankings, ranker, {})]
 
 
 def test_reciprocal_ranks_are_added() -> None:
-    found = fused([ranking(Metric.L2, a=0.1, b=0.2), ranking(Metric.COSINE, b=0.9, c=0.8)], Rrf(k=60))
+    found = fused([ranking(Metric.L2, a=0.1, b=0.2), ranking(Metric.COSINE, b=0.9, c=0.8)], Rrf(k=60), {})
     assert [entity[0] for entity, _ in found] == ["b", "a", "c"]
     assert [score for _, score in found] == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
 
@@ -29,6 +29,7 @@ def test_weights_take_scores_of_every_kind_to_one_scale() -> None:
         fused(
             [ranking(Metric.COSINE, a=1.0), ranking(Metric.IP, a=0.0), ranking(Metric.L2, a=0.0), ranking(None, a=1.0)],
             Weighted(0.1, 0.2, 0.3, 0.4),
+            {},
         )
     )
     assert found["a", "_default"] == pytest.approx(0.1 * 1 + 0.2 * 0.5 + 0.3 * 1 + 0.4 * 2 * math.atan(1) / math.pi)
@@ -38,7 +39,7 @@ def test_raw_distances_are_better_when_smaller() -> None:
     assert order([ranking(Metric.L2, a=5, b=1)], Weighted(1, norm_score=False)) == ["b", "a"]
     assert order([ranking(Metric.IP, a=5, b=1)], Weighted(1, norm_score=False)) == ["a", "b"]
     with pytest.raises(InvalidArgument, match="norm_score=False"):
-        fused([ranking(Metric.L2, a=5), ranking(Metric.IP, a=1)], Weighted(1, 1, norm_score=False))
+        fused([ranking(Metric.L2, a=5), ranking(Metric.IP, a=1)], Weighted(1, 1, norm_score=False), {})
 
 
 def test_equal_scores_come_in_the_order_of_their_keys() -> None:

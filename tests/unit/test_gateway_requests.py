@@ -116,7 +116,7 @@ def test_a_search_out_of_range_is_refused(given: dict[str, object], message: str
         asked(**given)
 
 
-@pytest.mark.parametrize("name", ["highlighter", "function_score", "search_aggregation"])
+@pytest.mark.parametrize("name", ["highlighter", "search_aggregation"])
 def test_what_is_not_served_is_not_passed_over(name: str) -> None:
     request = milvus_pb2.SearchRequest()
     getattr(request, name).SetInParent()
@@ -211,7 +211,7 @@ def ranked(ranker: Any) -> Any:
     part = AnnSearchRequest([[1.0, 2.0]], "v", {}, limit=3)
     parts = [Prepare.search_requests_with_expr("books", part.anns_field, part.param, part.limit, data=part.data)]
     request = Prepare.hybrid_search_request_with_ranker("books", parts, ranker, 3)
-    return ranker_of(request, Parameters(request.rank_params))
+    return ranker_of(BOOKS, request, Parameters(request.rank_params))
 
 
 def test_rankers() -> None:
@@ -223,11 +223,11 @@ def test_rankers() -> None:
     assert ranked(function(reranker="weighted", weights=[0.2, 0.8], norm_score=False)) == Weighted(
         0.2, 0.8, norm_score=False
     )
-    assert ranker_of(milvus_pb2.HybridSearchRequest(), Parameters([])) == Rrf()
+    assert ranker_of(BOOKS, milvus_pb2.HybridSearchRequest(), Parameters([])) == Rrf()
     for wrong, message in (
         (RRFRanker(0), "Rrf: k must be over 0"),
         (WeightedRanker(2.0), "Weighted: a weight must be from 0 to 1"),
-        (function(reranker="decay"), "ranker 'decay' is not supported: rrf and weighted are"),
+        (function(reranker="model"), "ranker 'model' is not supported: rrf, weighted and decay are"),
     ):
         with pytest.raises(MilvusError, match=message):
             ranked(wrong)
@@ -235,7 +235,7 @@ def test_rankers() -> None:
     two.function_score.functions.add()
     two.function_score.functions.add()
     with pytest.raises(MilvusError, match="a hybrid search has one ranker, got 2"):
-        ranker_of(two, Parameters([]))
+        ranker_of(BOOKS, two, Parameters([]))
 
 
 def test_output_fields() -> None:

@@ -28,11 +28,15 @@ class Parameters:
         outer = {pair.key: pair.value for pair in pairs}
         self._values: dict[str, Any] = {**_object("params", outer.pop("params", "")), **outer}
 
-    def text(self, name: str) -> str | None:
+    def expression(self, name: str) -> str | None:
+        """A text whose quotes are its own."""
         value = self._values.get(name)
-        if value in (None, "", "None"):
+        return None if value in (None, "", "None") else str(value)
+
+    def text(self, name: str) -> str | None:
+        text = self.expression(name)
+        if text is None:
             return None
-        text = str(value)
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
     def integer(self, name: str) -> int | None:

@@ -11,11 +11,13 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from ..description import CollectionDescription
 from ..ordering import plain_field
+from ..reranking import Reranker
 from ..schema import DataType, Field, Metric, metrics_of
 from ..scores import LARGER_IS_NEARER
 from .errors import Fault, MilvusError, invalid
 from .indexes import metric_of
 from .parameters import Parameters, templates
+from .ranking import reranker_of
 
 MAX_WINDOW = 16_384
 _MAX_EF = 1_000
@@ -32,6 +34,7 @@ class Ask:
     metric    the one that scores are by
     options   ef, probes, radius, range_filter: what hybrid searches take as well
     decimals  to which scores are rounded, -1 for not at all
+    ranker    of what is found
     """
 
     field: Field
@@ -46,6 +49,7 @@ class Ask:
     strict_group_size: bool
     order_by: tuple[str, ...]
     decimals: int
+    ranker: Reranker | None
 
     @property
     def selection(self) -> Mapping[str, Any]:
@@ -71,16 +75,26 @@ def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest
         strict_group_size=given.flag("strict_group_size"),
         order_by=tuple(given.names("order_by_fields")),
         decimals=decimals_of(given),
+        ranker=_ranker(description, request, given),
     )
 
 
 def _refuse_unserved(request: milvus_pb2.SearchRequest, given: Parameters) -> None:
     given.refuse("json_path", "analyzer_name", "time_fields")
-    for name in ("highlighter", "function_score", "search_aggregation"):
+    for name in ("highlighter", "search_aggregation"):
         if request.HasField(name):
             raise invalid(f"{name} is not supported here")
     if request.function_chains:
         raise invalid("function_chains are not supported")
+
+
+def _ranker(
+    description: CollectionDescription, request: milvus_pb2.SearchRequest, given: Parameters
+) -> Reranker | None:
+    ranker = reranker_of(description, request)
+    if ranker is not None and (group_by(description, given) is not None or given.flag("search_iter_v2")):
+        raise invalid("don't support use segment scorer with group_by or search_iterator")
+    return ranker
 
 
 def _field(description: CollectionDescription, name: str | None) -> Field:

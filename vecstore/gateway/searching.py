@@ -21,7 +21,7 @@ from .iterating import page_of
 from .parameters import Parameters, planning
 from .placeholders import Texts, placed
 from .querying import check_readable
-from .ranking import ranker_of
+from .ranking import filters_of, ranker_of
 from .requests import MAX_WINDOW, Ask, ask_of, decimals_of, group_by, text_field, window
 from .results import Output, found, from_ids, grouped, output, zone_of
 
@@ -34,11 +34,15 @@ Scope = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """All of a search but what it looks for, as it is understood of a collection that was found to be so."""
+    """All of a search but what it looks for, as it is understood of a collection that was found to be so.
+
+    expressions  its filter, and those of its ranker, for an error that one of them causes
+    """
 
     description: CollectionDescription
     given: Parameters
     ask: Ask
+    expressions: str
     wanted: Output
     scope: Scope
 
@@ -60,7 +64,7 @@ def _found(
     looked_for = _looked_for(request, group)
     reached = None
     answers: Sequence[Sequence[Hit]]
-    with planning(request.dsl):
+    with planning(question.expressions):
         if given.flag("search_iter_v2"):
             hits, reached = page_of(collection, looked_for, ask, scope, given)
             answers = [hits]
@@ -89,7 +93,8 @@ def _question(call: Call, request: milvus_pb2.SearchRequest, description: Collec
     given = Parameters(request.search_params)
     ask = ask_of(description, request, given)
     wanted = output(description.schema, request.output_fields, key=False, zone=zone_of(given.text("timezone")))
-    made = Question(description, given, ask, wanted, _scope(request, wanted.asked, ask.group_by))
+    expressions = " / ".join([request.dsl, *filters_of(ask.ranker)])
+    made = Question(description, given, ask, expressions, wanted, _scope(request, wanted.asked, ask.group_by))
     return made if len(key[1]) > _LONGEST_REMEMBERED else call.stores.questions.keep(key, made)
 
 
@@ -98,7 +103,7 @@ def _answers(
 ) -> Sequence[Sequence[Hit]]:
     if isinstance(looked_for, Texts):
         part = TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit + ask.offset, **ask.selection)
-        return collection.hybrid_search([part], _RANKS, ask.limit, offset=ask.offset, **scope)
+        return collection.hybrid_search([part], ask.ranker or _RANKS, ask.limit, offset=ask.offset, **scope)
     return collection.search(
         **looked_for,
         limit=ask.limit,
@@ -109,6 +114,7 @@ def _answers(
         group_size=ask.group_size,
         strict_group_size=ask.strict_group_size,
         order_by=ask.order_by or None,
+        ranker=ask.ranker,
         **ask.selection,
         **ask.options,
         **scope,
@@ -154,7 +160,7 @@ def _fused(
     with planning(" / ".join(part.dsl for part in request.requests)):
         answers: Sequence[Sequence[Hit]] = call.collection(request.collection_name).hybrid_search(
             [_part(part, ask) for part, ask in asks],
-            ranker_of(request, given),
+            ranker_of(description, request, given),
             limit if grouped_by is None else MAX_WINDOW,
             offset=offset if grouped_by is None else 0,
             **_scope(request, wanted.asked, grouped_by),
@@ -173,6 +179,8 @@ def _fused(
 
 
 def _part(request: milvus_pb2.SearchRequest, ask: Ask) -> AnnRequest | TextRequest:
+    if ask.ranker is not None:
+        raise invalid("a part of a hybrid search is ranked by its scores: function_score is not supported there")
     looked_for = _looked_for(request, request.placeholder_group)
     if isinstance(looked_for, Texts):
         return TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit, **ask.selection)

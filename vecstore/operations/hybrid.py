@@ -1,9 +1,9 @@
-"""Hybrid search: several searches of one collection, fused into one ranking."""
+"""Searches that are ranked anew: one by a ranker, or several of one collection, fused into one ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from ..asking import Asked, check_limit
 from ..conditions import Selection
@@ -11,13 +11,15 @@ from ..database import Database
 from ..errors import InvalidArgument
 from ..fusion import AnnRequest, Ranker, Ranking, TextRequest, check_ranker, fused
 from ..hits import Hit, Hits, SearchPath
-from ..projection import Record, projection
+from ..projection import BESIDE, Record
+from ..reranking import Boost, Boosts, Decay, Reading, Reranker, projected, reading
 from ..schema import DataType, Field
 from ..search import Entity, place_of
 from ..text_search import TextSearch
 from .explaining import replanned
 from .opening import Opened, opened
-from .searching import Query, answers
+from .round_trip import Changed
+from .searching import Answer, Query, answers, answers_at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Common:
 
     limit: int
     offset: int
-    output_fields: Sequence[str] | None
+    output_fields: Iterable[str] | Reading | None
     partition_names: Sequence[str] | None
 
 
@@ -37,6 +39,31 @@ class Found:
     ranking: Ranking
     records: Sequence[Record]
     path: SearchPath
+
+
+def ranked_search(database: Database, collection: str, query: Query, asked: Asked, ranker: Reranker) -> list[Hits]:
+    """One search; the ranker orders the nearest `limit + offset`, and the page is cut from its order."""
+    if not isinstance(ranker, Decay | Boost | Boosts):
+        raise InvalidArgument(
+            f"the ranker of a search is Decay(...), Boost(...) or Boosts(...), got {ranker!r:.80}; Rrf and Weighted "
+            "fuse the requests of hybrid_search()"
+        )
+    if asked.group_by is not None or asked.order_by is not None:
+        raise InvalidArgument("a ranker orders entities by its scores: leave group_by and order_by out")
+    common = Common(asked.limit, asked.offset, None, None)
+    wider = replace(
+        asked, limit=asked.limit + asked.offset, offset=0, output_fields=reading(asked.output_fields, ranker)
+    )
+
+    def attempt() -> list[Hits]:
+        try:
+            found = answers_at_once(database, collection, query, wider)
+        except Changed:
+            with opened(database, collection, "search") as there:
+                found = answers(there, query, wider)
+        return [_fused([_of_vector(answer)], ranker, common) for answer in found]
+
+    return replanned(database, attempt)
 
 
 def hybrid_search(
@@ -67,7 +94,8 @@ def _fused(parts: Sequence[Found], ranker: Ranker, common: Common) -> Hits:
     records: dict[Entity, Record] = {}
     for part in parts:
         records.update(zip(part.ranking.entities, part.records, strict=True))
-    best = fused([part.ranking for part in parts], ranker)[common.offset : common.offset + common.limit]
+    beside = {entity: record.pop(BESIDE, ()) for entity, record in records.items()}
+    best = fused([part.ranking for part in parts], ranker, beside)[common.offset : common.offset + common.limit]
     paths = {part.path for part in parts}
     path = paths.pop() if len(paths) == 1 else SearchPath.INDEX_THEN_EXACT
     return Hits([Hit(entity[0], score, records[entity]) for entity, score in best], path)
@@ -88,12 +116,13 @@ def _found(collection: Opened, request: AnnRequest | TextRequest, common: Common
         radius=request.radius,
         range_filter=request.range_filter,
     )
-    found = []
-    for answer in answers(collection, Query(request.vectors), asked):
-        hits, metric = answer.hits, answer.request.metric
-        ranking = Ranking(metric, answer.request.entities(answer.rows), [hit.distance for hit in hits])
-        found.append(Found(ranking, [hit.fields for hit in hits], answer.path))
-    return found
+    return [_of_vector(answer) for answer in answers(collection, Query(request.vectors), asked)]
+
+
+def _of_vector(answer: Answer) -> Found:
+    hits, request = answer.hits, answer.request
+    ranking = Ranking(request.metric, request.entities(answer.rows), [hit.distance for hit in hits])
+    return Found(ranking, [hit.fields for hit in hits], answer.path)
 
 
 def _by_text(collection: Opened, request: TextRequest, common: Common) -> list[Found]:
@@ -105,7 +134,7 @@ def _by_text(collection: Opened, request: TextRequest, common: Common) -> list[F
         key=schema.primary_key.name,
         place=place_of(table, schema.primary_key.name).key,
         limit=check_limit(request.limit),
-        projection=projection(schema, common.output_fields),
+        projection=projected(collection.description, table, common.output_fields),
         conditions=selection.conditions(collection.description, table),
     )
     texts = [request.query] if isinstance(request.query, str) else request.query

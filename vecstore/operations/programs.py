@@ -15,7 +15,7 @@ from ..errors import IndexNotFound
 from ..ordering import parsed, plain_field
 from ..pipeline import Session
 from ..planning import Attempt, Exact, Memory
-from ..projection import projection
+from ..reranking import projected
 from ..schema import CollectionSchema
 from ..scores import ScoreRange
 from ..search import QUERY, Grouping, Position, Request, metric_of, usable_index
@@ -133,7 +133,7 @@ def requested(
         key=schema.primary_key.name,
         limit=asked.limit,
         offset=asked.offset,
-        projection=projection(schema, asked.output_fields),
+        projection=projected(description, table, asked.output_fields),
         conditions=asked.selection.conditions(description, table),
         extension_schema=facts.extension_schema,
         scores=ScoreRange(metric, asked.radius, asked.range_filter) if in_range else None,

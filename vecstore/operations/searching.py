@@ -65,7 +65,7 @@ class Answer:
 def search(database: Database, collection: str, query: Query, asked: Asked) -> list[Hits]:
     def attempt() -> list[Hits]:
         try:
-            found = _answers_at_once(database, collection, query, asked)
+            found = answers_at_once(database, collection, query, asked)
         except Changed:
             with opened(database, collection, "search") as there:
                 found = answers(there, query, asked)
@@ -74,7 +74,7 @@ def search(database: Database, collection: str, query: Query, asked: Asked) -> l
     return replanned(database, attempt)
 
 
-def _answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
+def answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
     """Answers in one round trip an attempt, and one more where the planner has to be asked, by what an earlier call
     found out about the collection. Raises Changed where none did, or it is not so any more.
     """
