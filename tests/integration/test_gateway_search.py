@@ -179,7 +179,7 @@ def test_partitions(milvus: MilvusClient) -> None:
         ({"search_params": {"params": {"ef": "many"}}}, r"ef \[many\] is invalid"),
         (
             {"search_params": {"params": {"radius": 1.0, "range_filter": 2.0}}},
-            "a range by L2 needs range_filter < radius",
+            r"metric type \(L2\), range_filter\(2.0\) must be less than radius\(1.0\)",
         ),
     ],
 )

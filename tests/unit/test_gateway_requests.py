@@ -135,10 +135,12 @@ def test_a_score_that_was_told_is_the_bound_that_is_made_of_it(metric: Metric) -
     nearer = 1 if metric is Metric.L2 else -1
     for score in np.random.default_rng(3).random(200):
         told = float(np.float32(score))
-        options = asked(metric_type=metric, params=json.dumps({"range_filter": told, "radius": told})).options
-        edge = options["range_filter"]
+        edge, far = (
+            asked(metric_type=metric, params=json.dumps({name: told})).options[name]
+            for name in ("range_filter", "radius")
+        )
         assert (score - edge) * nearer >= 0  # the near end holds it
-        assert options["radius"] == edge  # and the far end does not
+        assert far == edge  # and the far end does not
 
 
 @pytest.mark.parametrize("metric", [Metric.L2, Metric.IP])

@@ -98,6 +98,7 @@ _NAMED: Mapping[Fault, tuple[str, str]] = {
 _IN_A_DATABASE = frozenset({Fault.COLLECTION_NOT_FOUND, Fault.ALIAS_NOT_FOUND})
 # The statement may be sent again as it is: nothing of it was done.
 _RETRIABLE = (errors.LockTimeout, errors.PoolTimeout)
+_COST = "report_value"
 
 
 def described(error: Exception, request: Any, database: str) -> MilvusError:
@@ -116,7 +117,11 @@ def described(error: Exception, request: Any, database: str) -> MilvusError:
 
 
 def status(error: MilvusError, cause: Exception) -> Any:
-    """A Status for new clients and old."""
+    """A Status for new clients and old.
+
+    pymilvus's asynchronous delete() looks at none: it takes the cost, which a failure has not, for a number. Where the
+    reason stands in its place no failure passes for a delete of nothing, and the error that is raised has the reason.
+    """
     fault = error.fault
     return common_pb2.Status(
         error_code=fault.legacy,
@@ -124,7 +129,7 @@ def status(error: MilvusError, cause: Exception) -> Any:
         reason=str(error),
         detail=str(error),
         retriable=isinstance(cause, _RETRIABLE),
-        extra_info={"is_input_error": "true"} if fault.is_input_error else {},
+        extra_info={_COST: str(error)} | ({"is_input_error": "true"} if fault.is_input_error else {}),
     )
 
 

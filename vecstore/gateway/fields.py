@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,9 @@ from .indexes import forgotten_with
 from .schema import FIELD_PROPERTY, field, field_id, field_property, kept_of_field, pairs, parsed
 
 _DESCRIPTION = "field.description"
+# How a field is to be cached, which is kept and shown. Of all else, such as a dimension, what is shown must be so.
+_CACHING = frozenset({"mmap.enabled", "mmap_enabled", "warmup"})
+_ALTERABLE = frozenset({"max_length", "max_capacity", _DESCRIPTION}) | _CACHING
 
 
 def add_collection_field(call: Call, request: Any) -> None:
@@ -100,12 +104,13 @@ def _check_droppable(found: CollectionDescription, dropped: Field) -> None:
 
 
 def alter_collection_field(call: Call, request: Any) -> None:
-    """max_length, max_capacity and the description change the column; what else there is, is kept and shown."""
+    """max_length, max_capacity and the description change the column; how it is to be cached is kept and shown."""
     found = call.described(request.collection_name)
     if request.field_name not in found.schema.by_name:
         raise invalid(f"field not found: {request.field_name}")
     before = found.schema.by_name[request.field_name]
     given = pairs(request.properties)
+    _check_alterable(given, request.delete_keys)
     after = before
     if "max_length" in given:
         after = replace(after, max_length=_number("max_length", given.pop("max_length")))
@@ -123,6 +128,15 @@ def alter_collection_field(call: Call, request: Any) -> None:
         collection.alter(properties={f"{FIELD_PROPERTY}{before.name}": json.dumps(kept)})
 
     call.store.change(work)
+
+
+def _check_alterable(given: Iterable[str], deleted: Iterable[str]) -> None:
+    for name in given:
+        if name not in _ALTERABLE:
+            raise invalid(f"{name:.80} does not allow update in collection field param")
+    for name in deleted:
+        if name not in _CACHING:
+            raise invalid(f"{name:.80} is not allowed to drop in collection field param")
 
 
 def _number(name: str, value: str) -> int:

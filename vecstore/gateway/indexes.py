@@ -47,6 +47,7 @@ _EXACT = frozenset({"FLAT", "BIN_FLAT", "GPU_BRUTE_FORCE"})
 _SPARSE = frozenset({"SPARSE_INVERTED_INDEX", "SPARSE_WAND"})
 _SCALAR = frozenset({"", "AUTOINDEX", "INVERTED", "STL_SORT", "SORT", "TRIE", "Trie", "BITMAP", "HYBRID"})
 _JSON_CASTS = {"BOOL": DataType.BOOL, "DOUBLE": DataType.DOUBLE, "VARCHAR": DataType.VARCHAR}
+_WHOLE_CASTS = frozenset({"JSON", *(f"ARRAY_{cast}" for cast in _JSON_CASTS)})  # what a document contains
 
 _MOST_M, _LEAST_M, _MOST_EF, _MOST_LISTS = 100, 2, 1000, 32_768
 _ROWS_A_LIST = 10  # fewer, and IVFFlat's clusters are hardly those of the data to come
@@ -178,8 +179,16 @@ def _request(found: CollectionDescription, request: Any) -> Asked:
     field = request.field_name
     if field not in found.schema.by_name and not (found.schema.dynamic and "json_path" in {**params, **_inner(params)}):
         raise invalid(f"cannot create index on non-exist field: {field}")
+    params |= _untold(found, field, {**params, **_inner(params)})
     unnamed = Asked("", field, params, None)
     return Asked(request.index_name or f"{field}{unnamed.path.removeprefix(field)}", field, params, None)
+
+
+def _untold(found: CollectionDescription, field: str, told: Mapping[str, str]) -> Mapping[str, str]:
+    """What is taken where nothing is asked for, and shown: clients, and we, tell a vector index by its metric."""
+    metrics = metrics_of(found.schema.by_name[field].data_type) if field in found.schema.by_name else ()
+    usual = {"index_type": "AUTOINDEX", "metric_type": next(iter(metrics), "")}
+    return {name: value for name, value in usual.items() if value and not told.get(name)}
 
 
 def _is_there(found: CollectionDescription, asked: Asked) -> bool:
@@ -212,16 +221,17 @@ def _spec(call: Call, found: CollectionDescription, asked: Asked) -> tuple[Index
             raise invalid(f"index type {index_type} is for vectors, field {asked.field} is {kind}")
         raise invalid(f"invalid index type: {index_type}")
     if field is None or field.data_type is DataType.JSON:
-        return _json_spec(asked, told)
+        return _json_spec(found, asked, told)
     return (Gin() if field.data_type is DataType.ARRAY else Btree()), field.name
 
 
-def _json_spec(asked: Asked, told: Mapping[str, str]) -> tuple[IndexSpec, str]:
+def _json_spec(found: CollectionDescription, asked: Asked, told: Mapping[str, str]) -> tuple[IndexSpec, str]:
     cast = told.get("json_cast_type", "").upper()
-    if not asked.path or cast == "JSON":
-        return Gin(), asked.field
+    if not asked.path or cast in _WHOLE_CASTS:
+        return Gin(), asked.field if asked.field in found.schema.by_name else DYNAMIC_FIELD
     if cast not in _JSON_CASTS:
-        raise invalid(f"json_cast_type {cast or 'missing'}: vecstore indexes a path as one of {', '.join(_JSON_CASTS)}")
+        known = ", ".join([*_JSON_CASTS, *sorted(_WHOLE_CASTS)])
+        raise invalid(f"json_cast_type {cast or 'missing'}: vecstore indexes a path as one of {known}")
     path = asked.path if asked.path.startswith(asked.field) else f"{asked.field}[{json.dumps(asked.path)}]"
     return Btree(cast=_JSON_CASTS[cast]), path.removeprefix(DYNAMIC_FIELD) if path == DYNAMIC_FIELD else path
 
@@ -326,9 +336,15 @@ def get_index_build_progress(call: Call, request: Any) -> Any:
 # Alter, drop
 
 
+_ALTERABLE = frozenset({"mmap.enabled", "indexoffsetcache.enabled", "warmup"})
+
+
 def alter_index(call: Call, request: Any) -> None:
     """What is kept of an index changes; no parameter that there is in Milvus to alter changes it in PostgreSQL."""
     found = call.described(request.collection_name)
+    for name in [*pairs(request.extra_params), *request.delete_keys]:
+        if name not in _ALTERABLE:
+            raise invalid(f"{name:.80} is not a configable index property")
     index = _chosen(found, request)[0]
     kept = {name: value for name, value in index.params.items() if name not in request.delete_keys}
     params = {**kept, **pairs(request.extra_params)}

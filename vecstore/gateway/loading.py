@@ -30,6 +30,10 @@ def _keep(call: Call, name: str, changed: Callable[[CollectionDescription], Load
 
 
 def load_collection(call: Call, request: Any) -> None:
+    """As it is, where it is to be loaded anew: what cannot be searched is not made searchable by that."""
+    if request.refresh:
+        state.check_loaded(call.described(request.collection_name))
+        return
     _keep(call, request.collection_name, lambda _: Load.ALL)
 
 

@@ -84,7 +84,14 @@ def show_partitions(call: Call, request: Any) -> Any:
 
 
 def get_partition_statistics(call: Call, request: Any) -> Any:
-    rows = call.collection(request.collection_name).count(partition_names=[request.partition_name])
+    found, name = call.described(request.collection_name), request.partition_name
+    collection = call.collection(found.name)
+    if found.schema.partition_key is None:
+        rows = collection.count(partition_names=[name])
+    elif _has(found, name):  # no condition on its own: what of the key is in it PostgreSQL alone knows
+        rows = next(it.rows for it in collection.stats().partitions if it.name == name)
+    else:
+        raise MilvusError(Fault.PARTITION_NOT_FOUND, partition=name)
     return milvus_pb2.GetPartitionStatisticsResponse(stats=messages({"row_count": str(rows)}))
 
 

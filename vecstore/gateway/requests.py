@@ -140,11 +140,17 @@ def window(given: Parameters, name: str) -> tuple[int, int]:
 def _options(given: Parameters, metric: Metric | None) -> dict[str, Any]:
     """How far an index looks, as far as pgvector goes, and between which scores the answer lies."""
     ef, probes = given.integer("ef"), given.integer("nprobe")
+    radius, range_filter = given.number("radius"), given.number("range_filter")
+    if radius is not None and range_filter is not None and not is_farther(radius, range_filter, metric):
+        raise invalid(
+            f"metric type ({metric}), range_filter({range_filter}) must be "
+            f"{'greater' if metric in LARGER_IS_NEARER else 'less'} than radius({radius})"
+        )
     return {
         "ef": None if ef is None else max(1, min(ef, _MAX_EF)),
         "probes": None if probes is None else max(1, min(probes, _MAX_PROBES)),
-        "radius": _edge(given.number("radius"), metric),
-        "range_filter": _edge(given.number("range_filter"), metric),
+        "radius": _edge(radius, metric),
+        "range_filter": _edge(range_filter, metric),
     }
 
 

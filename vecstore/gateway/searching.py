@@ -157,7 +157,7 @@ def _fused(
     grouped_by = group_by(description, given)
     asks = [(part, ask_of(description, part, Parameters(part.search_params))) for part in request.requests]
     wanted = output(description.schema, request.output_fields, key=False, zone=zone_of(given.text("timezone")))
-    with planning(" / ".join(part.dsl for part in request.requests)):
+    with planning(" / ".join(part.dsl for part in request.requests if part.dsl)):
         answers: Sequence[Sequence[Hit]] = call.collection(request.collection_name).hybrid_search(
             [_part(part, ask) for part, ask in asks],
             ranker_of(description, request, given),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,14 +70,14 @@ def delete(call: Call, request: milvus_pb2.DeleteRequest) -> milvus_pb2.Mutation
     with planning(request.expr, "delete"):
         if not is_by_key(description.schema, request.expr):
             check_loaded(description)
+        given = templates(request.expr_template_values)
+        doomed = partial(call.collection(request.collection_name).delete, partition_names=partition and [partition])
         try:
-            result = call.collection(request.collection_name).delete(
-                request.expr,
-                filter_params=templates(request.expr_template_values),
-                partition_names=None if partition is None else [partition],
-            )
+            result = doomed(request.expr, filter_params=given)
         except InvalidArgument as exc:
-            raise invalid(f"delete plan can't be empty or always true : {request.expr}") from exc
+            if not spares_none(request.expr, given or {}):
+                raise invalid(f"delete plan can't be empty or always true : {request.expr}") from exc
+            result = doomed(f"{description.schema.primary_key.name} is not null")
     return milvus_pb2.MutationResult(delete_cnt=result.count, timestamp=timestamp())
 
 
@@ -90,6 +91,17 @@ def is_by_key(schema: CollectionSchema, expression: str) -> bool:
         tree.operator if isinstance(tree, Binary) else "", ()
     )
     return isinstance(tree, Binary) and tree.left == Name(schema.primary_key.name) and isinstance(tree.right, named)
+
+
+def spares_none(expression: str, given: Mapping[str, Any]) -> bool:
+    """Whether a filter is `field not in []`: all but those of a list, as programs say it, and the list is empty.
+
+    It is always true as well, and yet Milvus deletes all by it.
+    """
+    tree = parse(expression)
+    if not isinstance(tree, Binary) or tree.operator != "not in":
+        return False
+    return tree.right == Listing(()) or (isinstance(tree.right, Template) and given.get(tree.right.name) == [])
 
 
 def _partition(description: CollectionDescription, name: str) -> str | None:

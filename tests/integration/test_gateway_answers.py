@@ -1,0 +1,208 @@
+"""What clients are told is so, and in Milvus's words: answers that programs go by without looking again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymilvus import AnnSearchRequest, AsyncMilvusClient, DataType, MilvusClient, MilvusException, RRFRanker
+from sqlalchemy import URL
+
+import vecstore
+from vecstore import Btree, Gin, Hnsw, Metric, Store
+from vecstore.gateway import Gateway, serve
+
+
+@pytest.fixture(scope="module")
+def gateway(module_url: URL) -> Iterator[Gateway]:
+    with serve(module_url, port=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
+    client = MilvusClient(f"http://{gateway.address}")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def store(module_url: URL) -> Iterator[Store]:
+    with vecstore.connect(module_url) as store:
+        yield store
+
+
+@pytest.fixture
+def books(milvus: MilvusClient) -> Iterator[str]:
+    """id, a nullable title and year, JSON, an embedding of 4; dynamic, not loaded, no index, no rows."""
+    schema = milvus.create_schema(enable_dynamic_field=True)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("title", DataType.VARCHAR, max_length=20, nullable=True)
+    schema.add_field("year", DataType.INT32, nullable=True)
+    schema.add_field("meta", DataType.JSON, nullable=True)
+    schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=4)
+    milvus.create_collection("books", schema=schema)
+    yield "books"
+    milvus.drop_collection("books")
+
+
+def entities(keys: range) -> list[dict[str, Any]]:
+    return [{"id": key, "title": f"t{key}", "embedding": [1.0, 2.0, 3.0, key]} for key in keys]
+
+
+def index(field: str, **asked: Any) -> Any:
+    return MilvusClient.prepare_index_params(field, **asked)
+
+
+def reason(call: Callable[[], object]) -> tuple[int, str]:
+    with pytest.raises(MilvusException) as raised:
+        call()
+    return raised.value.code, raised.value.message
+
+
+# Fields and indexes are shown as they are
+
+
+@pytest.mark.parametrize(
+    ("field", "params"), [("embedding", {"dim": 8}), ("title", {"analyzer_params": "{}"}), ("year", {"nonsense": 5})]
+)
+def test_nothing_is_shown_of_a_field_that_is_not_so(
+    milvus: MilvusClient, books: str, field: str, params: dict[str, Any]
+) -> None:
+    before = milvus.describe_collection(books)["fields"]
+    (name,) = params
+    assert reason(lambda: milvus.alter_collection_field(books, field, params)) == (
+        1100,
+        f"{name} does not allow update in collection field param: invalid parameter",
+    )
+    assert milvus.describe_collection(books)["fields"] == before
+
+
+def test_nothing_is_shown_of_an_index_that_is_not_so(milvus: MilvusClient, books: str) -> None:
+    milvus.create_index(books, index("embedding", index_type="HNSW", metric_type="L2", params={"M": 8}))
+    for change in (
+        lambda: milvus.alter_index_properties(books, "embedding", {"M": 32}),
+        lambda: milvus.drop_index_properties(books, "embedding", ["M"]),
+    ):
+        assert reason(change) == (1100, "M is not a configable index property: invalid parameter")
+    assert milvus.describe_index(books, "embedding")["M"] == "8"
+
+
+def test_an_index_of_which_nothing_is_asked_is_one_of_vectors_all_the_same(
+    milvus: MilvusClient, books: str, store: Store
+) -> None:
+    milvus.create_index(books, index("embedding"))
+    milvus.create_index(books, index("embedding", index_type="AUTOINDEX"))
+    milvus.create_index(books, index("year"))
+    shown = milvus.describe_index(books, "embedding")
+    assert (shown["index_type"], shown["metric_type"]) == ("AUTOINDEX", "COSINE")
+    assert milvus.describe_index(books, "year")["index_type"] == "AUTOINDEX"
+    assert {it.name: it.spec for it in store.collection(books).indexes} == {
+        "embedding": Hnsw(Metric.COSINE),
+        "year": Btree(),
+    }
+    milvus.load_collection(books)
+    assert (
+        "metric type not match"
+        in reason(lambda: milvus.search(books, [[1, 2, 3, 4]], search_params={"metric_type": "L2"}))[1]
+    )
+    milvus.drop_index(books, "year")
+    assert (
+        "vector index cannot be dropped on loaded collection"
+        in reason(lambda: milvus.drop_index(books, "embedding"))[1]
+    )
+
+
+@pytest.mark.parametrize(("path", "held"), [("meta['tags']", "meta"), ("tags", "$meta")])
+def test_arrays_in_json_are_indexed_by_what_they_contain(
+    milvus: MilvusClient, books: str, store: Store, path: str, held: str
+) -> None:
+    field = path.partition("[")[0]
+    asked = {"json_path": path, "json_cast_type": "array_varchar"}
+    milvus.create_index(books, index(field, index_name="it", index_type="INVERTED", params=asked))
+    assert milvus.describe_index(books, "it")["json_cast_type"] == "array_varchar"
+    assert [(it.field, it.spec) for it in store.collection(books).indexes] == [(held, Gin())]
+    tagged = {"tags": ["new", "red"]}
+    milvus.insert(books, [{**entities(range(1))[0], **tagged, "meta": tagged}, *entities(range(1, 3))])
+    milvus.load_collection(books)
+    assert [row["id"] for row in milvus.query(books, f"json_contains({path}, 'red')", output_fields=["id"])] == [0]
+
+
+# What is loaded
+
+
+def test_a_released_collection_is_not_loaded_anew(milvus: MilvusClient, books: str) -> None:
+    assert reason(lambda: milvus.refresh_load(books)) == (101, "collection not loaded[collection=books]")
+    milvus.load_collection(books)
+    milvus.refresh_load(books)
+    milvus.release_collection(books)
+    assert reason(lambda: milvus.refresh_load(books))[0] == 101
+
+
+# What is deleted
+
+
+def test_a_delete_of_all_but_none_deletes_all(milvus: MilvusClient, books: str) -> None:
+    milvus.create_partition(books, "novel")
+    milvus.load_collection(books)
+    milvus.insert(books, entities(range(5)))
+    milvus.insert(books, entities(range(5, 8)), partition_name="novel")
+    assert milvus.delete(books, filter="id not in []", partition_name="novel")["delete_count"] == 3
+    assert milvus.delete(books, filter="year not in {kept}", filter_params={"kept": []})["delete_count"] == 5
+    milvus.insert(books, entities(range(3)))
+    assert "always true" in reason(lambda: milvus.delete(books, filter="not (id in [])"))[1]
+    assert milvus.delete(books, filter="id not in {kept}", filter_params={"kept": [1]})["delete_count"] == 2
+
+
+def test_no_delete_of_the_asynchronous_client_fails_in_silence(gateway: Gateway, books: str) -> None:
+    async def work() -> None:
+        client = AsyncMilvusClient(f"http://{gateway.address}")
+        with pytest.raises(ValueError, match=r"collection not loaded\[collection=books\]"):
+            await client.delete(books, filter="year > 1900")
+        await client.close()
+
+    asyncio.run(work())
+
+
+# What is counted
+
+
+def test_entities_of_a_partition_of_a_key_are_counted(milvus: MilvusClient) -> None:
+    schema = milvus.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("tenant", DataType.VARCHAR, max_length=8, is_partition_key=True)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
+    milvus.create_collection("shared", schema=schema, num_partitions=3)
+    milvus.insert("shared", [{"id": key, "tenant": f"t{key}", "v": [1, 2]} for key in range(40)])
+    counts = [milvus.get_partition_stats("shared", name)["row_count"] for name in milvus.list_partitions("shared")]
+    assert (len(counts), sum(counts)) == (3, 40)
+    assert max(counts) < 40
+    assert reason(lambda: milvus.get_partition_stats("shared", "novel")) == (
+        200,
+        "partition not found[partition=novel]",
+    )
+
+
+# What is wrong is named as it was asked
+
+
+def test_a_range_that_is_empty_is_told_in_the_numbers_given(milvus: MilvusClient, books: str) -> None:
+    milvus.load_collection(books)
+    for metric, radius, near, word in (
+        ("L2", 0.7, 1.3, "less"),
+        ("COSINE", 0.7, 0.1, "greater"),
+        ("IP", 2, 2, "greater"),
+    ):
+        params = {"metric_type": metric, "params": {"radius": radius, "range_filter": near}}
+        code, why = reason(lambda params=params: milvus.search(books, [[1, 2, 3, 4]], search_params=params))
+        told = f"metric type ({metric}), range_filter({float(near)}) must be {word} than radius({float(radius)})"
+        assert (code, why) == (1100, f"{told}: invalid parameter")
+
+
+def test_of_a_hybrid_search_the_filters_are_shown(milvus: MilvusClient, books: str) -> None:
+    milvus.load_collection(books)
+    parts = [AnnSearchRequest([[1, 2, 3, 4]], "embedding", {}, 3, expr=expr) for expr in (None, "year >")]
+    why = reason(lambda: milvus.hybrid_search(books, parts, RRFRanker()))[1]
+    assert why.startswith("failed to create query plan: cannot parse expression: year >, error: ")
