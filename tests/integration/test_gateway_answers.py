@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
 from pymilvus import AnnSearchRequest, AsyncMilvusClient, DataType, MilvusClient, MilvusException, RRFRanker
-from sqlalchemy import URL
+from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+from sqlalchemy import URL, text
 
 import vecstore
 from vecstore import Btree, Gin, Hnsw, Metric, Store
-from vecstore.gateway import Gateway, serve
+from vecstore.gateway import Gateway, compactions, serve
+from waiting import SECONDS, eventually
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,20 @@ def entities(keys: range) -> list[dict[str, Any]]:
 
 def index(field: str, **asked: Any) -> Any:
     return MilvusClient.prepare_index_params(field, **asked)
+
+
+ENDED = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE query LIKE 'ANALYZE%' AND datname = current_database()
+"""
+VACUUMED = """
+    SELECT count(last_vacuum) FROM pg_stat_user_tables WHERE relid = 'books.entities__default'::regclass
+"""
+
+
+def count(store: Store, query: str) -> int:
+    with store.engine.connect() as connection:
+        return int(connection.execute(text(query)).scalar_one())
 
 
 def reason(call: Callable[[], object]) -> tuple[int, str]:
@@ -183,6 +200,47 @@ def test_entities_of_a_partition_of_a_key_are_counted(milvus: MilvusClient) -> N
         200,
         "partition not found[partition=novel]",
     )
+
+
+# What goes on
+
+
+def test_a_compaction_that_takes_long_goes_on_after_the_answer(
+    milvus: MilvusClient, books: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milvus.load_collection(books)
+    milvus.insert(books, entities(range(50)))
+    milvus.delete(books, ids=list(range(40)))
+    monkeypatch.setattr(compactions, "_PATIENCE", 0.0)
+    with store.engine.begin() as other:
+        other.execute(text("LOCK TABLE books.entities__default IN SHARE UPDATE EXCLUSIVE MODE"))
+        begun = milvus.compact(books)
+        assert milvus.compact(books) == begun
+        assert milvus.get_compaction_state(begun) == "Executing"
+        assert milvus.get_compaction_plans(begun).state.name == "Executing"
+        assert milvus.list_compaction_tasks(books).state.name == "Executing"
+        assert len(milvus.query(books, "id >= 0", output_fields=["id"])) == 10
+    eventually(lambda: milvus.get_compaction_state(begun) == "Completed")
+    assert count(store, VACUUMED) == 1
+    assert milvus.list_compaction_tasks(books).state.name == "Completed"
+    assert milvus.compact(books) > begun
+
+
+def test_a_compaction_that_fails_says_so(
+    gateway: Gateway, milvus: MilvusClient, books: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with grpc.insecure_channel(gateway.address) as channel, store.engine.begin() as other:
+        stub = milvus_pb2_grpc.MilvusServiceStub(channel)
+        other.execute(text("LOCK TABLE books.entities__default IN SHARE UPDATE EXCLUSIVE MODE"))
+        monkeypatch.setattr(compactions, "_PATIENCE", 0.0)
+        begun = milvus.compact(books)
+        asked = milvus_pb2.GetCompactionStateRequest(compactionID=begun)
+        eventually(lambda: count(store, ENDED))
+        eventually(lambda: stub.GetCompactionState(asked).failedPlanNo)
+        assert milvus.get_compaction_state(begun) == "Completed"
+    monkeypatch.setattr(compactions, "_PATIENCE", SECONDS)
+    with pytest.raises(MilvusException, match="collection not found"):
+        milvus.compact("nothing")
 
 
 # What is wrong is named as it was asked

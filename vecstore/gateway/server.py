@@ -108,6 +108,7 @@ class Gateway:
         ending = threading.Thread(target=self._pool.shutdown, daemon=True)
         ending.start()
         ending.join(max(0.0, deadline - time.monotonic()))
+        self._stores.compactions.end(max(0.0, deadline - time.monotonic()))
         self._stores.close()
 
 

@@ -9,7 +9,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
 from .call import Call
 from .connecting import timestamp
 
-_COMPLETED = common_pb2.CompactionState.Completed
+_EXECUTING, _COMPLETED = common_pb2.CompactionState.Executing, common_pb2.CompactionState.Completed
 
 
 def flush(call: Call, request: Any) -> Any:
@@ -39,21 +39,35 @@ def get_flush_all_state(call: Call, request: Any) -> Any:
 
 
 def manual_compaction(call: Call, request: Any) -> Any:
-    """Rebuild worn indexes and VACUUM; the answer comes when that is done, so every compaction asked about is."""
+    """Rebuild worn indexes and VACUUM. What takes longer than clients wait goes on after the answer."""
     name = request.collection_name
     if not name and request.collectionID:
         name = next((it.name for it in call.store.summaries() if it.oid == request.collectionID), "")
-    call.described(name)
-    call.collection(name).compact()
-    return milvus_pb2.ManualCompactionResponse(compactionID=timestamp())
+    found = call.described(name)
+    begun = call.stores.compactions.begin((call.database, found.oid), call.collection(found.name).compact)
+    return milvus_pb2.ManualCompactionResponse(compactionID=begun.number, compactionPlanCount=1)
 
 
 def get_compaction_state(call: Call, request: Any) -> Any:
-    return milvus_pb2.GetCompactionStateResponse(state=_COMPLETED)
+    """Of one that nobody remembers Milvus says that it is completed."""
+    known = call.stores.compactions.known(request.compactionID)
+    if known is None:
+        return milvus_pb2.GetCompactionStateResponse(state=_COMPLETED)
+    return milvus_pb2.GetCompactionStateResponse(
+        state=_EXECUTING if known.is_under_way else _COMPLETED,
+        executingPlanNo=int(known.is_under_way),
+        failedPlanNo=int(known.has_failed),
+        completedPlanNo=int(not (known.is_under_way or known.has_failed)),
+    )
 
 
 def get_compaction_plans(call: Call, request: Any) -> Any:
-    return milvus_pb2.GetCompactionPlansResponse(state=_COMPLETED)
+    """The state alone: PostgreSQL merges no segments."""
+    known = call.stores.compactions.known(request.compactionID)
+    if request.collection_name:
+        known = call.stores.compactions.under_way((call.database, call.described(request.collection_name).oid))
+    is_under_way = known is not None and known.is_under_way
+    return milvus_pb2.GetCompactionPlansResponse(state=_EXECUTING if is_under_way else _COMPLETED)
 
 
 def get_persistent_segment_info(call: Call, request: Any) -> Any:

@@ -1,0 +1,92 @@
+"""Compactions that take longer than their clients wait for an answer: they go on, and can be asked after."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+
+# Clients of Node give a call fifteen seconds.
+_PATIENCE = 5.0
+_REMEMBERED = 1_000
+_log = logging.getLogger("vecstore.gateway")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compaction:
+    """One that has begun.
+
+    number  by which clients ask after it
+    of      what is compacted
+    """
+
+    number: int
+    of: Hashable
+    done: Future[None] = field(default_factory=Future)
+
+    @property
+    def is_under_way(self) -> bool:
+        return not self.done.done()
+
+    @property
+    def has_failed(self) -> bool:
+        return self.done.done() and self.done.exception() is not None
+
+
+class Compactions:
+    """Those of this process, a while back. Of one thing there is one at a time: who asks for another is given it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[int, Compaction] = {}  # the oldest first
+
+    def known(self, number: int) -> Compaction | None:
+        return self._known.get(number)
+
+    def under_way(self, of: Hashable) -> Compaction | None:
+        return next((it for it in list(self._known.values()) if it.of == of and it.is_under_way), None)
+
+    def begin(self, of: Hashable, work: Callable[[], object]) -> Compaction:
+        """Have the work done; returns when it is, or has gone on for some seconds. Raises what it raised by then."""
+        found, is_new = self._found(of)
+        if is_new:
+            # No pool: the process may end before the work does, which PostgreSQL then brings to its end, or takes back.
+            threading.Thread(target=_run, args=(found, work), name="vecstore-compaction", daemon=True).start()
+        wait([found.done], timeout=_PATIENCE)
+        if not found.is_under_way:
+            found.done.result()
+        return found
+
+    def end(self, seconds: float) -> None:
+        """Wait this long for those that are under way."""
+        with self._lock:
+            under_way = [it.done for it in self._known.values() if it.is_under_way]
+        wait(under_way, timeout=seconds)
+
+    def _found(self, of: Hashable) -> tuple[Compaction, bool]:
+        """The one that is under way, or a new one; and whether it is new."""
+        with self._lock:
+            if (known := self.under_way(of)) is not None:
+                return known, False
+            new = Compaction(max([time.time_ns(), *(number + 1 for number in self._known)]), of)
+            self._known[new.number] = new
+            self._forget()
+            return new, True
+
+    def _forget(self) -> None:
+        old = [number for number, it in self._known.items() if not it.is_under_way]
+        for number in old[: max(0, len(self._known) - _REMEMBERED)]:
+            del self._known[number]
+
+
+def _run(compaction: Compaction, work: Callable[[], object]) -> None:
+    try:
+        work()
+    except BaseException as exc:  # noqa: BLE001 - whatever it is, who waits is told
+        _log.warning("a compaction failed", extra={"compaction": compaction.number}, exc_info=True)
+        compaction.done.set_exception(exc)
+    else:
+        compaction.done.set_result(None)
