@@ -134,8 +134,8 @@ def test_a_question_about_another_value_is_one_round_trip_and_one_to_the_planner
 ) -> None:
     books = filled(far)
     year = books.c.year
-    for known in (1903, 1904, 1905):
-        assert NEW_VALUES[call](books, year, known) == [known - 1900]
+    for given in (1903, 1904, 1905):
+        assert NEW_VALUES[call](books, year, given) == [given - 1900]
     before = line.turns
     assert NEW_VALUES[call](books, year, 1906) == [6]
     assert line.turns - before == (2 if "search" in call else 1)
