@@ -17,6 +17,7 @@ from .description import (
     PartitionDescription,
 )
 from .errors import *  # noqa: F403 - errors.__all__ is every error
+from .facets import Bucket, Facet
 from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
 from .hits import Hit, Hits, SearchPath
@@ -44,6 +45,7 @@ __all__ = [
     "Boost",
     "Boosts",
     "Btree",
+    "Bucket",
     "Collection",
     "CollectionDeclaration",
     "CollectionDescription",
@@ -57,6 +59,7 @@ __all__ = [
     "DataType",
     "Decay",
     "DeleteResult",
+    "Facet",
     "Field",
     "FilterError",
     "Finding",

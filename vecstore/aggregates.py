@@ -62,19 +62,25 @@ def is_aggregate(text: str) -> bool:
     return match is not None and match["function"].lower() in _FUNCTIONS
 
 
-def aggregate(schema: CollectionSchema, text: str) -> Aggregate:
-    """The aggregate that a text names; raises InvalidArgument or FieldNotFound."""
+def named(text: str) -> tuple[str, str]:
+    """The function that a text names, and its field, or "*"; raises InvalidArgument."""
     match = _GRAMMAR.fullmatch(text)
     function = "" if match is None else match["function"].lower()
     if match is None or function not in _FUNCTIONS:
         raise InvalidArgument(
             f"no aggregate {text!r:.80}; there are count(*), and {', '.join(_FUNCTIONS)} of a field: 'avg(year)'"
         )
-    if match["field"] == "*":
-        if function != "count":
-            raise InvalidArgument(f"{text!r:.80}: {function} needs a field; only count takes *")
+    if match["field"] == "*" and function != "count":
+        raise InvalidArgument(f"{text!r:.80}: {function} needs a field; only count takes *")
+    return function, match["field"]
+
+
+def aggregate(schema: CollectionSchema, text: str) -> Aggregate:
+    """The aggregate that a text names; raises InvalidArgument or FieldNotFound."""
+    function, name = named(text)
+    if name == "*":
         return Aggregate(function, None)
-    field = schema.field(match["field"])
+    field = schema.field(name)
     if field.data_type not in _TAKES[function]:
         takes = ", ".join(kind for kind in DataType if kind in _TAKES[function])
         raise InvalidArgument(

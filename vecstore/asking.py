@@ -72,8 +72,10 @@ class Asked:
         check_limit(self.group_size, name="group_size")
         if not isinstance(self.strict_group_size, bool):
             raise InvalidArgument(f"strict_group_size must be True or False, got {self.strict_group_size!r:.40}")
-        if not isinstance(self.group_by, str | None):
-            raise InvalidArgument(f"group_by must be the name of a field, got a {type(self.group_by).__name__}")
+        if not isinstance(self.group_by, str | None) and not _are_names(self.group_by):
+            raise InvalidArgument(
+                f"group_by must be the name of a field, or a list of several different ones, got {self.group_by!r:.80}"
+            )
         if self.group_by is None and (self.group_size, self.strict_group_size) != (1, False):
             raise InvalidArgument("group_size and strict_group_size belong to group_by='<field>'")
 
@@ -86,6 +88,11 @@ class Asked:
     def shape(self) -> Hashable | None:
         """Equal where the same is asked but for the selection."""
         return rest_of(self)
+
+
+def _are_names(names: object) -> bool:
+    listed = names if isinstance(names, list | tuple) else ()
+    return 0 < len(listed) == len({name for name in listed if isinstance(name, str)})
 
 
 def _is_one(number: object) -> bool:

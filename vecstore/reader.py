@@ -137,7 +137,7 @@ class Reader:
         exact: bool | None = None,
         radius: float | None = None,
         range_filter: float | None = None,
-        group_by: str | None = None,
+        group_by: str | Sequence[str] | None = None,
         group_size: int = 1,
         strict_group_size: bool = False,
         order_by: str | Sequence[str] | None = None,
@@ -156,8 +156,9 @@ class Reader:
         ef, probes     how far an Hnsw (1 to 1,000; 100) or an IvfFlat index (the root of its lists) looks
         exact          True: compare every matching row; False: only ask the index, and take what it gives
         radius, range_filter  only scores from range_filter, included, to radius, excluded: Milvus's range search
-        group_by       a scalar field: the nearest `group_size` of each value, limit and offset counting values.
-                       strict_group_size: no group smaller than that, unless no more of it match
+        group_by       a scalar field, or several: the nearest `group_size` of each value, or of values that come
+                       together, limit and offset counting these. strict_group_size: no group smaller than that, unless
+                       no more of it match
         order_by       "year" or "year:desc", or several: how the rows found are ordered, instead of nearest first
         ranker         Decay, Boost or Boosts: the nearest `limit + offset` ordered by what it makes of their scores,
                        which `distance` then is; one request of hybrid_search() lets it choose among more

@@ -98,11 +98,18 @@ def _float(value: int) -> ColumnElement[float]:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """The best `size` entities of each value of a field; strict: an index must fill each group, or it is not asked."""
+    """The best `size` entities of each value of one or several fields; strict: an index must fill each group, or it is
+    not asked.
+    """
 
-    field: Field
+    fields: tuple[Field, ...]
     size: int
     strict: bool
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the fields, as long as the groups have no numbers."""
+        return [_GROUP, *(f"{_GROUP}{n}" for n in range(1, len(self.fields)))]
 
 
 Entity = tuple[Any, Any]
@@ -177,7 +184,8 @@ class Request:
     def _matching(self, *columns: ColumnElement[Any]) -> Select[Any]:
         hidden = [self._place.label(_PLACE)]
         if self.grouping is not None:
-            hidden.append(self.table.c[self.grouping.field.name].label(_GROUP))
+            labelled = zip(self.grouping.fields, self.grouping.labels, strict=True)
+            hidden += [self.table.c[field.name].label(label) for field, label in labelled]
         hidden += [self.table.c[order.field.name].label(f"{_ORDER}{n}") for n, order in enumerate(self.order_by)]
         statement = select(self.table.c[self.key].label(_ID), *columns, *hidden, *self.projection.columns(self.table))
         if self.field.nullable:
@@ -251,7 +259,8 @@ class Request:
     def _page_of_groups(self, found: FromClause, grouping: Grouping) -> Select[Any]:
         """The groups in the order of their nearest entity, and of each the nearest entities."""
         nearest_first = (found.c[_DISTANCE], found.c[_ID], found.c[_PLACE])
-        over_group = partial(over, partition_by=found.c[_GROUP], order_by=nearest_first)
+        labels = grouping.labels
+        over_group = partial(over, partition_by=[found.c[label] for label in labels], order_by=nearest_first)
         rank = over_group(func.pg_catalog.row_number()).label("vecstore.rank")
         first = func.pg_catalog.first_value
         heads = [over_group(first(column)).label(f"vecstore.head{n}") for n, column in enumerate(nearest_first)]
@@ -261,7 +270,8 @@ class Request:
             .over(order_by=[ranked.c[head.name] for head in heads])
             .label(_GROUP)
         )
-        columns = [number if column.key == _GROUP else ranked.c[column.key] for column in found.c]
+        kept = [column.key for column in found.c if column.key not in labels[1:]]
+        columns = [number if key == _GROUP else ranked.c[key] for key in kept]
         numbered = select(*columns).where(ranked.c["vecstore.rank"] <= _number(grouping.size)).subquery("numbered")
         on_page = numbered.c[_GROUP].between(_number(self.offset + 1), _number(self.offset + self.limit))
         statement = select(*numbered.c).where(on_page)

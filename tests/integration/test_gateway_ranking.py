@@ -15,6 +15,8 @@ from pymilvus import (
     FunctionType,
     MilvusClient,
     MilvusException,
+    SearchAggregation,
+    TopHits,
 )
 from sqlalchemy import URL
 
@@ -217,3 +219,161 @@ def test_what_a_ranker_does_not_go_with(milvus: MilvusClient, products: str) -> 
         )  # fmt: skip
     with pytest.raises(MilvusException, match="boost cannot rank a hybrid search"):
         milvus.hybrid_search(products, [AnnSearchRequest([QUERY], "v", {}, limit=5)], boost(weight=1), limit=5)
+
+
+# Buckets
+
+
+def buckets(milvus: MilvusClient, products: str, aggregation: SearchAggregation, **options: Any) -> list[Any]:
+    options = {"data": [QUERY], "anns_field": "v", **options}
+    found = milvus.search(products, search_aggregation=aggregation, **options)
+    assert [len(hits) for hits in found] == [0] * len(options["data"])
+    return found.agg_buckets[0]
+
+
+def key(bucket: Any) -> Any:
+    (part,) = bucket.key
+    return part["value"]
+
+
+def test_buckets_hold_one_hit_of_each_value_where_they_show_none(milvus: MilvusClient, products: str) -> None:
+    metrics = {
+        "n": {"count": "*"},
+        "known": {"count": "stock"},
+        "sum": {"sum": "stock"},
+        "price": {"avg": "price"},
+        "near": {"max": "_score"},
+        "latest": {"max": "at"},
+        "colour": {"min": "colour"},
+    }
+    found = buckets(milvus, products, SearchAggregation(["brand"], 3, metrics=metrics))
+    assert [key(bucket) for bucket in found] == ["acme", "bolt", "crux"]
+    assert [part["field_name"] for part in found[0].key] == ["brand"]
+    described = {field["name"]: field["field_id"] for field in milvus.describe_collection(products)["fields"]}
+    assert found[0].key[0]["field_id"] == described["brand"]
+    assert found[0].metrics == {  # the sum of no value is left out, as Milvus does
+        "n": 1,
+        "known": 0,
+        "price": 0.0,
+        "near": pytest.approx(COSINES[0]),
+        "latest": "2026-01-01T00:00:00Z",
+        "colour": "blue",
+    }
+    assert found[1].metrics["sum"] == 1
+    assert isinstance(found[1].metrics["price"], float)
+    assert [(bucket.count, bucket.hits, bucket.sub_groups) for bucket in found] == [(1, [], [])] * 3
+
+
+def test_the_nearest_of_each_bucket_and_their_order(milvus: MilvusClient, products: str) -> None:
+    aggregation = SearchAggregation(
+        ["brand"],
+        4,
+        metrics={"sum": {"sum": "price"}, "n": {"count": "*"}},
+        order=[{"sum": "desc"}],
+        top_hits=TopHits(3, [{"colour": "asc"}, {"_score": "asc"}]),
+    )
+    found = buckets(milvus, products, aggregation, output_fields=["*"], filter="id > 1", round_decimal=2)
+    assert [key(bucket) for bucket in found] == ["bolt", "acme", None, "crux"]
+    assert found[0].metrics == {"sum": (5 + 9 + 13) / 2, "n": 3}
+    assert [hit.pk for hit in found[0].hits] == [9, 13, 5]
+    assert [hit.pk for hit in found[2].hits] == [3, 11, 7]
+    first = found[0].hits[0]
+    assert first.score == pytest.approx(round(COSINES[9], 2))
+    assert first.fields == {
+        "id": 9,
+        "brand": "bolt",
+        "colour": "blue",
+        "price": 4.5,
+        "stock": 9,
+        "sold": False,
+        "tags": b"[9]",
+        "at": "2026-01-10T00:00:00Z",
+        "text": "sea",
+        "shelf": 4,
+    }
+    assert "brand" not in found[2].hits[0].fields  # NULL
+
+
+def test_buckets_in_buckets(milvus: MilvusClient, products: str) -> None:
+    inner = SearchAggregation(
+        ["colour", "sold"],
+        3,
+        metrics={"price": {"max": "price"}},
+        order=[{"_key": "desc"}],
+        top_hits=TopHits(2),
+    )
+    outer = SearchAggregation(["brand"], 2, order=[{"_count": "desc"}, {"_key": "asc"}], sub_aggregation=inner)
+    found = buckets(milvus, products, outer, output_fields=["shelf"], filter="brand is not null")
+    # Six values come together here, three brands by two colours, and of each the nearest two are counted.
+    assert [(key(bucket), bucket.count, bucket.hits) for bucket in found] == [("acme", 4, []), ("bolt", 4, [])]
+    first, second = found[0].sub_groups
+    assert [part["value"] for part in first.key] == ["red", True]
+    assert [part["value"] for part in second.key] == ["blue", True]
+    assert [(hit.pk, hit.fields) for hit in first.hits] == [(4, {"shelf": 4}), (8, {"shelf": 3})]
+    assert first.metrics == {"price": 4.0}
+    assert [hit.pk for hit in second.hits] == [0, 12]
+
+
+def test_buckets_of_each_query_by_texts_and_ids(milvus: MilvusClient, products: str) -> None:
+    aggregation = SearchAggregation(["colour"], 2, top_hits=TopHits(1))
+    found = milvus.search(products, [QUERY, [0.0, 1.0]], search_aggregation=aggregation, limit=1)
+    assert [[bucket.hits[0].pk for bucket in query] for query in found.agg_buckets] == [[0, 1], [39, 38]]
+    found = milvus.search(products, ids=[30], search_aggregation=aggregation)
+    first, second = (bucket.hits[0].pk for bucket in found.agg_buckets[0])
+    assert (first, second in {29, 31}) == (30, True)  # which are equally near
+    found = buckets(milvus, products, aggregation, data=["sea"], anns_field="text")
+    assert {hit.pk % 2 for bucket in found for hit in bucket.hits} == {1}
+    assert [bucket.count for bucket in found] == [1, 1]
+    assert milvus.search(products, [QUERY], filter="id < 0", search_aggregation=aggregation).agg_buckets == []
+
+
+def test_a_search_in_groups_of_several_fields(milvus: MilvusClient, products: str) -> None:
+    names = ["brand", "colour"]
+    (hits,) = milvus.search(
+        products, [QUERY], limit=5, group_by_fields=names, group_size=1, output_fields=names
+    )  # fmt: skip
+    together = [tuple(hit["entity"][name] for name in names) for hit in hits]
+    assert [hit["id"] for hit in hits] == [0, 1, 2, 3, 4]
+    assert len(set(together)) == 5
+    (hits,) = milvus.search(products, ["sea"], anns_field="text", limit=2, group_by_field="colour", group_size=3)
+    assert len(hits) == 6
+
+
+def nested(*names: str) -> SearchAggregation:
+    inner = None
+    for name in reversed(names):
+        inner = SearchAggregation([name], 2, sub_aggregation=inner)
+    assert inner is not None
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "message"),
+    [
+        (nested("brand", "colour", "sold", "stock", "id"), "search_aggregation nesting exceeds max 4 levels"),
+        (nested("brand", "brand"), 'duplicated group_by field "brand" across levels'),
+        (SearchAggregation(["brand", "brand"], 2), "duplicated group_by field in one level"),
+        (SearchAggregation(["price"], 2), "FLOAT / DOUBLE fields are not supported with search_aggregation"),
+        (SearchAggregation(["tags"], 2), 'group_by field "tags": ARRAY fields are not supported'),
+        (SearchAggregation(["v"], 2), "FLOAT_VECTOR fields are not supported"),
+        (SearchAggregation(["shelf"], 2), "JSON / dynamic fields are not yet supported with search_aggregation"),
+        (SearchAggregation(["brand"], 10_001), "number of search_aggregation result entries is too large"),
+        (SearchAggregation(["brand"], 101, top_hits=TopHits(100)), "result entries is too large"),
+        (SearchAggregation(["brand"], 2, metrics={"m": {"sum": "colour"}}), 'invalid metric "m": .*is VARCHAR; sum'),
+        (SearchAggregation(["brand"], 2, metrics={"m": {"max": "shelf"}}), 'metric field "shelf": JSON / dynamic'),
+        (SearchAggregation(["brand"], 2, top_hits=TopHits(1, [{"tags": "asc"}])), 'top_hits.sort field "tags": ARRAY'),
+    ],
+)
+def test_aggregations_that_are_none(
+    milvus: MilvusClient, products: str, aggregation: SearchAggregation, message: str
+) -> None:
+    with pytest.raises(MilvusException, match=message):
+        milvus.search(products, [QUERY], search_aggregation=aggregation)
+
+
+def test_what_an_aggregation_does_not_go_with(milvus: MilvusClient, products: str) -> None:
+    aggregation = SearchAggregation(["brand"], 2)
+    with pytest.raises(MilvusException, match="offset is not supported with search_aggregation"):
+        milvus.search(products, [QUERY], search_params={"offset": 1}, search_aggregation=aggregation)
+    with pytest.raises(MilvusException, match="function_score and search_aggregation cannot be used simultaneously"):
+        milvus.search(products, [QUERY], ranker=boost(weight=1), search_aggregation=aggregation)

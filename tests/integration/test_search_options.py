@@ -164,6 +164,23 @@ def test_groups_bring_their_nearest(points: Collection, way: Way, limit: int, si
     assert np.all(np.diff(hits.distances) <= 0)
 
 
+@EVERY_WAY
+def test_groups_of_several_fields_are_of_the_values_that_come_together(points: Collection, way: Way) -> None:
+    points.create_index("v", Hnsw())
+    way = {**way, "order_by": "year:desc"} if way else way
+    asked = {"group_by": ["year", "genre"], "group_size": 2, "output_fields": ["genre", "year"]}
+    hits = points.search(QUERY, limit=8, offset=1, **asked, **way)[0]
+    groups: dict[tuple[int | None, str | None], list[int]] = {}
+    for key in nearest():
+        groups.setdefault((None if key % 5 == 0 else key % 50, GENRES[key]), []).append(key)
+    expected = [key for group in list(groups.values())[1:9] for key in group[:2]]
+    assert len(hits) > 8
+    assert {*hits.ids.tolist()} == {*expected} or way == {"exact": False, "order_by": "year:desc"}
+    assert all(
+        hit.fields == {"genre": GENRES[hit.id], "year": None if hit.id % 5 == 0 else hit.id % 50} for hit in hits
+    )
+
+
 def test_a_group_that_an_index_did_not_fill_is_filled_only_if_that_is_asked_for(points: Collection) -> None:
     points.create_index("v", Hnsw())
     wanted = {"group_by": "genre", "group_size": 80}
@@ -177,7 +194,11 @@ def test_a_group_that_an_index_did_not_fill_is_filled_only_if_that_is_asked_for(
     [
         ({"group_by": "v"}, InvalidArgument),
         ({"group_by": "nothing"}, FieldNotFound),
-        ({"group_by": ["genre"]}, InvalidArgument),
+        ({"group_by": ["genre", "genre"]}, InvalidArgument),
+        ({"group_by": ["genre", 7]}, InvalidArgument),
+        ({"group_by": []}, InvalidArgument),
+        ({"group_by": 7}, InvalidArgument),
+        ({"group_by": ["genre", "v"]}, InvalidArgument),
         ({"group_size": 2}, InvalidArgument),
         ({"strict_group_size": True}, InvalidArgument),
         ({"group_by": "genre", "group_size": 0}, InvalidArgument),

@@ -88,7 +88,7 @@ def test_a_search_is_asked_for() -> None:
         params=json.dumps({"ef": 5_000, "nprobe": 0}),
     )
     assert (ask.field.name, ask.metric, ask.limit, ask.offset, ask.decimals) == ("v", Metric.IP, 10, 3, 2)
-    assert (ask.group_by.name, ask.group_size, ask.strict_group_size) == ("year", 2, True)
+    assert ([field.name for field in ask.group_by], ask.group_size, ask.strict_group_size) == (["year"], 2, True)
     assert ask.order_by == ("year:desc", "id")
     assert (ask.options["ef"], ask.options["probes"]) == (1_000, 1)
     assert ask.selection == {"filter": "id > 1", "filter_params": None}
@@ -108,7 +108,6 @@ def test_a_search_is_asked_for() -> None:
             r"metric type not match: invalid parameter\[expected=COSINE/L2/IP\]\[actual=HAMMING",
         ),
         ({"round_decimal": 9}, r"round_decimal \[9\] is invalid, it should be in range \[-1, 6\]"),
-        ({"group_by_fields": "year,id"}, "a search is grouped by one field"),
     ],
 )
 def test_a_search_out_of_range_is_refused(given: dict[str, object], message: str) -> None:
@@ -116,7 +115,7 @@ def test_a_search_out_of_range_is_refused(given: dict[str, object], message: str
         asked(**given)
 
 
-@pytest.mark.parametrize("name", ["highlighter", "search_aggregation"])
+@pytest.mark.parametrize("name", ["highlighter"])
 def test_what_is_not_served_is_not_passed_over(name: str) -> None:
     request = milvus_pb2.SearchRequest()
     getattr(request, name).SetInParent()
@@ -251,7 +250,7 @@ def test_output_fields() -> None:
 
 def test_groups_of_a_ranking() -> None:
     hits = [Hit(key, 1.0, {"year": key % 3}) for key in range(9)]
-    assert [hit.id for hit in grouped(hits, "year", size=2, limit=2, offset=1)] == [1, 4, 2, 5]
+    assert [hit.id for hit in grouped(hits, [SCHEMA.by_name["year"]], size=2, limit=2, offset=1)] == [1, 4, 2, 5]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def page_of(
     given: Parameters,
 ) -> tuple[list[Hit], schema_pb2.SearchIteratorV2Results]:
     """A page, and what the client needs for the next one; raises MilvusError for what cannot be gone through."""
-    if isinstance(looked_for, Texts) or ask.group_by is not None or ask.order_by or ask.offset:
+    if isinstance(looked_for, Texts) or ask.group_by or ask.order_by or ask.offset:
         raise invalid("an iterator goes through vectors by their scores: without texts, groups, an order or an offset")
     size = given.integer("search_iter_batch_size") or ask.limit
     if not 1 <= size <= MAX_WINDOW:

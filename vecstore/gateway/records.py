@@ -217,7 +217,7 @@ def scalar_data(
     if kind is DataType.JSON:
         values = [None if value is None else document(value) for value in values]
     elif kind is DataType.TIMESTAMPTZ:
-        values = [None if value is None else _told(value, zone) for value in values]
+        values = [None if value is None else told(value, zone) for value in values]
     column = getattr(data.scalars, slot)
     column.SetInParent()
     column.data.extend([filler if value is None else value for value in values])
@@ -243,7 +243,7 @@ def document(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _told(moment: datetime, zone: tzinfo) -> str:
+def told(moment: datetime, zone: tzinfo) -> str:
     text = moment.astimezone(zone).isoformat()
     return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
 

@@ -44,7 +44,7 @@ class Ask:
     filter: str | None
     filter_params: Mapping[str, Any] | None
     options: Mapping[str, Any]
-    group_by: Field | None
+    group_by: tuple[Field, ...]
     group_size: int
     strict_group_size: bool
     order_by: tuple[str, ...]
@@ -81,9 +81,8 @@ def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest
 
 def _refuse_unserved(request: milvus_pb2.SearchRequest, given: Parameters) -> None:
     given.refuse("json_path", "analyzer_name", "time_fields")
-    for name in ("highlighter", "search_aggregation"):
-        if request.HasField(name):
-            raise invalid(f"{name} is not supported here")
+    if request.HasField("highlighter"):
+        raise invalid("highlighter is not supported here")
     if request.function_chains:
         raise invalid("function_chains are not supported")
 
@@ -92,7 +91,7 @@ def _ranker(
     description: CollectionDescription, request: milvus_pb2.SearchRequest, given: Parameters
 ) -> Reranker | None:
     ranker = reranker_of(description, request)
-    if ranker is not None and (group_by(description, given) is not None or given.flag("search_iter_v2")):
+    if ranker is not None and (group_by(description, given) or given.flag("search_iter_v2")):
         raise invalid("don't support use segment scorer with group_by or search_iterator")
     return ranker
 
@@ -184,11 +183,9 @@ def _nearest(metric: Metric | None) -> float:
     return float("inf") if metric in LARGER_IS_NEARER else float("-inf")
 
 
-def group_by(description: CollectionDescription, given: Parameters) -> Field | None:
+def group_by(description: CollectionDescription, given: Parameters) -> tuple[Field, ...]:
     names = given.names("group_by_fields") or given.names("group_by_field")
-    if len(names) > 1:
-        raise invalid("a search is grouped by one field, not by several")
-    return plain_field(description.schema, names[0], "group_by_field") if names else None
+    return tuple(plain_field(description.schema, name, "group_by_field") for name in names)
 
 
 def decimals_of(given: Parameters) -> int:

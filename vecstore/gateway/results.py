@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -69,6 +69,10 @@ def output(schema: CollectionSchema, names: Iterable[str], *, key: bool, zone: t
     return Output(schema, fields, None if schema.dynamic and (everything or DYNAMIC_FIELD in others) else others, zone)
 
 
+def without_vectors(wanted: Output) -> Output:
+    return replace(wanted, fields=tuple(field for field in wanted.fields if not field.data_type.is_vector))
+
+
 def zone_of(name: str | None) -> tzinfo:
     """A time zone by its name; raises MilvusError."""
     try:
@@ -90,13 +94,13 @@ def found(
     *,
     at: int,
     decimals: int = -1,
-    grouped_by: Field | None = None,
+    grouped_by: Sequence[Field] = (),
 ) -> milvus_pb2.SearchResults:
     """The answers to all queries, one after the other.
 
     at          when, as Milvus counts
     decimals    to which scores are rounded; -1 for not at all
-    grouped_by  a field whose values tell the groups
+    grouped_by  fields whose values tell the groups
     """
     hits = [hit for answer in answers for hit in answer]
     scores = [hit.distance for hit in hits]
@@ -115,9 +119,10 @@ def found(
     if names := wanted.names:
         data.output_fields.extend(names)
         data.fields_data.extend(wanted.columns([hit.fields for hit in hits]))
-    if grouped_by is not None:
-        values = [hit.fields[grouped_by.name] for hit in hits]
-        data.group_by_field_value.CopyFrom(field_data(grouped_by, values))
+    for field in grouped_by:
+        data.group_by_field_values.append(field_data(field, [hit.fields[field.name] for hit in hits]))
+    if len(grouped_by) == 1:  # what clients read that know of no more than one
+        data.group_by_field_value.CopyFrom(data.group_by_field_values[0])
     return results
 
 
@@ -126,9 +131,9 @@ def from_ids(ids: schema_pb2.IDs) -> list[Any]:
     return [] if which is None else list(getattr(ids, which).data)
 
 
-def grouped(hits: Iterable[Hit], field: str, *, size: int, limit: int, offset: int) -> list[Hit]:
-    """The first `size` hits of each value of a field; limit and offset count values."""
-    groups: dict[Any, list[Hit]] = {}
+def grouped(hits: Iterable[Hit], fields: Sequence[Field], *, size: int, limit: int, offset: int) -> list[Hit]:
+    """The first `size` hits of each value, or of values that come together; limit and offset count these."""
+    groups: dict[tuple[Any, ...], list[Hit]] = {}
     for hit in hits:
-        groups.setdefault(hit.fields[field], []).append(hit)
+        groups.setdefault(tuple(hit.fields[field.name] for field in fields), []).append(hit)
     return [hit for group in list(groups.values())[offset : offset + limit] for hit in group[:size]]

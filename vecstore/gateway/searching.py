@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from pymilvus.grpc_gen import milvus_pb2
 from ..collection import Collection
 from ..description import CollectionDescription
 from ..fusion import AnnRequest, TextRequest, Weighted
-from ..hits import Hit
+from ..hits import Hit, Hits
 from ..schema import Field
+from .aggregating import Counting, Telling, counting_of
 from .call import Call
 from .connecting import timestamp
 from .errors import invalid
@@ -23,7 +24,7 @@ from .placeholders import Texts, placed
 from .querying import check_readable
 from .ranking import filters_of, ranker_of
 from .requests import MAX_WINDOW, Ask, ask_of, decimals_of, group_by, text_field, window
-from .results import Output, found, from_ids, grouped, output, zone_of
+from .results import Output, found, from_ids, grouped, output, without_vectors, zone_of
 
 _RANKS = Weighted(1.0, norm_score=False)
 _LONGEST_REMEMBERED = 4_096
@@ -37,6 +38,7 @@ class Question:
     """All of a search but what it looks for, as it is understood of a collection that was found to be so.
 
     expressions  its filter, and those of its ranker, for an error that one of them causes
+    counting     how what it finds is put into buckets
     """
 
     description: CollectionDescription
@@ -45,6 +47,7 @@ class Question:
     expressions: str
     wanted: Output
     scope: Scope
+    counting: Counting | None = None
 
 
 def search(call: Call, request: milvus_pb2.SearchRequest) -> milvus_pb2.SearchResults:
@@ -65,6 +68,8 @@ def _found(
     reached = None
     answers: Sequence[Sequence[Hit]]
     with planning(question.expressions):
+        if question.counting is not None:
+            return _counted(request, question, question.counting, _answers(collection, looked_for, ask, scope))
         if given.flag("search_iter_v2"):
             hits, reached = page_of(collection, looked_for, ask, scope, given)
             answers = [hits]
@@ -91,26 +96,28 @@ def _question(call: Call, request: milvus_pb2.SearchRequest, description: Collec
         return known
     check_readable(description, request.partition_names)
     given = Parameters(request.search_params)
+    counting = counting_of(description, request, given)
     ask = ask_of(description, request, given)
     wanted = output(description.schema, request.output_fields, key=False, zone=zone_of(given.text("timezone")))
+    if counting is not None:
+        ask = replace(ask, group_by=counting.fields, limit=counting.groups, group_size=counting.size)
+        wanted = without_vectors(wanted)
     expressions = " / ".join([request.dsl, *filters_of(ask.ranker)])
-    made = Question(description, given, ask, expressions, wanted, _scope(request, wanted.asked, ask.group_by))
+    scope = _scope(request, wanted.asked, ask.group_by, () if counting is None else counting.sources)
+    made = Question(description, given, ask, expressions, wanted, scope, counting)
     return made if len(key[1]) > _LONGEST_REMEMBERED else call.stores.questions.keep(key, made)
 
 
-def _answers(
-    collection: Collection, looked_for: Texts | dict[str, Any], ask: Ask, scope: Scope
-) -> Sequence[Sequence[Hit]]:
+def _answers(collection: Collection, looked_for: Texts | dict[str, Any], ask: Ask, scope: Scope) -> Sequence[Hits]:
     if isinstance(looked_for, Texts):
-        part = TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit + ask.offset, **ask.selection)
-        return collection.hybrid_search([part], ask.ranker or _RANKS, ask.limit, offset=ask.offset, **scope)
+        return _by_text(collection, looked_for, ask, scope)
     return collection.search(
         **looked_for,
         limit=ask.limit,
         offset=ask.offset,
         field=ask.field.name,
         metric=ask.metric,
-        group_by=None if ask.group_by is None else ask.group_by.name,
+        group_by=[field.name for field in ask.group_by] if ask.group_by else None,
         group_size=ask.group_size,
         strict_group_size=ask.strict_group_size,
         order_by=ask.order_by or None,
@@ -119,6 +126,25 @@ def _answers(
         **ask.options,
         **scope,
     )
+
+
+def _by_text(collection: Collection, looked_for: Texts, ask: Ask, scope: Scope) -> Sequence[Hits]:
+    """Groups are made of the whole ranking."""
+    limit, offset = (MAX_WINDOW, 0) if ask.group_by else (ask.limit, ask.offset)
+    part = TextRequest(text_field(ask.field).name, looked_for.texts, limit + offset, **ask.selection)
+    answers = collection.hybrid_search([part], ask.ranker or _RANKS, limit, offset=offset, **scope)
+    if not ask.group_by:
+        return answers
+    asked = {"size": ask.group_size, "limit": ask.limit, "offset": ask.offset}
+    return [Hits(grouped(hits, ask.group_by, **asked), hits.path) for hits in answers]
+
+
+def _counted(
+    request: milvus_pb2.SearchRequest, question: Question, counting: Counting, answers: Sequence[Hits]
+) -> milvus_pb2.SearchResults:
+    telling = Telling(question.description, question.wanted, question.ask.decimals)
+    buckets = [counting.facet.over(hits) for hits in answers]
+    return telling.answer(request.collection_name, counting, buckets, at=timestamp())
 
 
 def _looked_for(request: milvus_pb2.SearchRequest, group: bytes) -> Texts | dict[str, Any]:
@@ -132,11 +158,11 @@ def _looked_for(request: milvus_pb2.SearchRequest, group: bytes) -> Texts | dict
     return vectors if isinstance(vectors, Texts) else {"vectors": vectors}
 
 
-def _scope(request: Any, asked: Sequence[str] | None, grouped_by: Field | None) -> Scope:
-    """With the values that tell groups from each other."""
-    names = list(asked or ())
-    if grouped_by is not None and grouped_by.name not in names:
-        names.append(grouped_by.name)
+def _scope(
+    request: Any, asked: Sequence[str] | None, grouped_by: Iterable[Field], sources: Iterable[str] = ()
+) -> Scope:
+    """With the values that tell groups from each other, and those that something is made of."""
+    names = list(dict.fromkeys([*(asked or ()), *(field.name for field in grouped_by), *sources]))
     return {"output_fields": names or None, "partition_names": list(request.partition_names) or None}
 
 
@@ -161,13 +187,13 @@ def _fused(
         answers: Sequence[Sequence[Hit]] = call.collection(request.collection_name).hybrid_search(
             [_part(part, ask) for part, ask in asks],
             ranker_of(description, request, given),
-            limit if grouped_by is None else MAX_WINDOW,
-            offset=offset if grouped_by is None else 0,
+            MAX_WINDOW if grouped_by else limit,
+            offset=0 if grouped_by else offset,
             **_scope(request, wanted.asked, grouped_by),
         )
-    if grouped_by is not None:
+    if grouped_by:
         size = given.integer("group_size") or 1
-        answers = [grouped(hits, grouped_by.name, size=size, limit=limit, offset=offset) for hits in answers]
+        answers = [grouped(hits, grouped_by, size=size, limit=limit, offset=offset) for hits in answers]
     return found(
         request.collection_name,
         wanted,
@@ -181,6 +207,8 @@ def _fused(
 def _part(request: milvus_pb2.SearchRequest, ask: Ask) -> AnnRequest | TextRequest:
     if ask.ranker is not None:
         raise invalid("a part of a hybrid search is ranked by its scores: function_score is not supported there")
+    if request.HasField("search_aggregation"):
+        raise invalid("search aggregation is not supported for hybrid search")
     looked_for = _looked_for(request, request.placeholder_group)
     if isinstance(looked_for, Texts):
         return TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit, **ask.selection)

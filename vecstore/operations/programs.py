@@ -143,8 +143,10 @@ def requested(
     )
 
 
-def _grouping(schema: CollectionSchema, asked: Asked, name: str) -> Grouping:
-    return Grouping(plain_field(schema, name, "group_by"), asked.group_size, asked.strict_group_size)
+def _grouping(schema: CollectionSchema, asked: Asked, group_by: str | Sequence[str]) -> Grouping:
+    names = [group_by] if isinstance(group_by, str) else group_by
+    fields = tuple(plain_field(schema, name, "group_by") for name in names)
+    return Grouping(fields, asked.group_size, asked.strict_group_size)
 
 
 def shape_of(database: Database, key: Hashable | None) -> Shape:
