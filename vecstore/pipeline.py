@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from selectors import EVENT_READ, DefaultSelector
+from select import POLLIN, poll
 from typing import Any
 
 import psycopg
@@ -99,10 +99,10 @@ class Session:
 
         It says nothing to who asks nothing, but for its last words; a notice is taken for these, too.
         """
-        with DefaultSelector() as selector:
-            selector.register(self.connection.pgconn.socket, EVENT_READ)
-            if selector.select(0):
-                raise psycopg.OperationalError("the server spoke unasked, and may have hung up")
+        line = poll()
+        line.register(self.connection.pgconn.socket, POLLIN)
+        if line.poll(0):
+            raise psycopg.OperationalError("the server spoke unasked, and may have hung up")
 
     def _undone_on_error(self, commands: Sequence[Command]) -> list[PGresult]:
         try:

@@ -46,22 +46,17 @@ class Projection:
         return tuple(field.name for field in self.fields)
 
     @cached_property
-    def _is_plain(self) -> bool:
-        """Whether the values are what they come as."""
-        return self.dynamic_keys == () and not self.beside and all(load is None for _, load in self._loaders)
-
-    @cached_property
-    def _loaders(self) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
-        return tuple((field.name, _loader(field)) for field in self.fields)
+    def _decoders(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        """Of the fields whose values are not what they come as."""
+        return tuple((field.name, decoder(field)) for field in self.fields if field.data_type.is_vector)
 
     def record(self, values: Sequence[Any]) -> Record:
         """A row of columns() as a dict; NULL is None."""
-        if self._is_plain:
-            return dict(zip(self._names, values, strict=True))
-        record = {
-            name: value if load is None or value is None else load(value)
-            for (name, load), value in zip(self._loaders, values, strict=False)
-        }
+        record: Record = dict(zip(self._names, values, strict=False))
+        for name, decode in self._decoders:
+            stored = record[name]
+            if stored is not None:
+                record[name] = decode(stored)
         if self.beside:
             record[BESIDE] = tuple(values[-len(self.beside) :])
         if self.dynamic_keys == ():
@@ -71,10 +66,6 @@ class Projection:
         wanted = dynamic if self.dynamic_keys is None else self.dynamic_keys
         record.update({key: dynamic[key] for key in wanted if key in dynamic and key not in record})
         return record
-
-
-def _loader(field: Field) -> Callable[[Any], Any] | None:
-    return decoder(field) if field.data_type.is_vector else None
 
 
 def projection(schema: CollectionSchema, output_fields: Iterable[str] | None) -> Projection:

@@ -56,9 +56,16 @@ def test_the_statement_names_every_type_with_its_schema():
         "SELECT given.*, $5::pg_catalog.text FROM ROWS FROM ("
         'pg_catalog.unnest($1::"pg_catalog"."int8"[]), pg_catalog.unnest($2::"pg_catalog"."text"[]), '
         'pg_catalog.unnest($3::"ext"."vector"[]), pg_catalog.unnest($4::"pg_catalog"."jsonb"[])) '
-        'AS given ("id", "title", "v", "_meta") ORDER BY given."id" ON CONFLICT ("id", "_partition") DO UPDATE SET '
+        'AS given ("id", "title", "v", "_meta") ON CONFLICT ("id", "_partition") DO UPDATE SET '
         '"title" = excluded."title", "v" = excluded."v", "_meta" = excluded."_meta"'
     )
+
+
+def test_texts_are_put_into_the_order_that_the_server_has_for_them():
+    key = Field("id", T.VARCHAR, max_length=9, primary_key=True)
+    batch = prepare(CollectionSchema((key, VECTOR)), [{"id": "a", "v": [1, 2]}])
+    [command] = replacing(batch, "books", partition="novels", extension_schema="ext", vector_oids=OIDS)
+    assert b""" AS given ("id", "v") ORDER BY given."id" ON CONFLICT """ in command.text
 
 
 def test_a_row_beside_another_partition_key_is_deleted_first():

@@ -130,7 +130,7 @@ def _arrays(batch: Batch, oids: Mapping[str, int]) -> dict[str, bytes] | None:
 # Statements, compiled once for the same columns
 
 _INSERT = sql.SQL(
-    "INSERT INTO {entities} ({columns}) SELECT {values} FROM {given}{condition} ORDER BY given.{key} "
+    "INSERT INTO {entities} ({columns}) SELECT {values} FROM {given}{condition}{order} "
     "ON CONFLICT ({key}, {router}) {action}"
 )
 _DELETE_MOVED = sql.SQL(
@@ -140,8 +140,9 @@ _DELETE_MOVED = sql.SQL(
 
 @lru_cache(maxsize=256)
 def _insert(collection: str, given: _Given, key: str, router: str, seen: str | None) -> bytes:
-    """In the server's order of the keys, for all writers go in one order."""
+    """In the server's order of the keys, for all writers go in one order: numbers come in it, texts are put into it."""
     names = [name for name, _ in given]
+    in_order = dict(given)[key] == (_PG_CATALOG, _SCALARS[DataType.INT64][0])
     values: list[sql.Composable] = [sql.SQL("given.*")]
     if router not in names:
         values.append(sql.SQL("${}::pg_catalog.text").format(sql.Literal(len(names) + 1)))
@@ -159,6 +160,7 @@ def _insert(collection: str, given: _Given, key: str, router: str, seen: str | N
         values=sql.SQL(", ").join(values),
         given=_rows_of(given),
         condition=condition,
+        order=sql.SQL("" if in_order else " ORDER BY given.{}").format(sql.Identifier(key)),
         key=sql.Identifier(key),
         router=sql.Identifier(router),
         action=sql.SQL("DO UPDATE SET {}").format(sql.SQL(", ").join(changes)) if changes else sql.SQL("DO NOTHING"),

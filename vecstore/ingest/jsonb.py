@@ -1,20 +1,18 @@
 """JSON values: which are taken, and the text that jsonb gives back unchanged. Pure.
 
 Many values are looked at together, level by level, which is quick. Only where something is odd is each walked through
-slowly, to say where the fault is or to find that there is none. They are written, by the standard library's encoder,
-when they are sent.
+slowly, to say where the fault is or to find that there is none. They are written when they are sent.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import orjson
 
 from vecstore.vectors import Fault
 
@@ -26,16 +24,13 @@ _NESTED = frozenset({list, dict})
 _PLAIN = frozenset({str, int, float, bool, type(None)}) | _NESTED
 _TEXT = frozenset({str})
 
-# Nothing that contains itself comes as far as the encoder.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+# From here on a float is written with an exponent, and jsonb, which keeps numbers as numeric, gives back an integer.
+_LARGE = 1e16
 
 _TOGETHER = 512
 _WIDEST = 1_000_000  # more on one level may be a list that contains itself twice
 _MARK = "\x1e"
 _BETWEEN = b',"\\u001e",'
-
-# A string, to be left alone, or a number with a positive exponent.
-_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e\+\d+')
 
 
 class _Refused(ValueError):
@@ -70,26 +65,8 @@ def json_texts(values: Sequence[Any]) -> list[bytes]:
     """
     marked = [_MARK] * max(0, 2 * len(values) - 1)
     marked[::2] = values
-    text = _encode(marked).encode()
-    texts = text[1:-1].split(_BETWEEN)
-    if len(texts) != len(values):
-        texts = [_encode(value).encode() for value in values]
-    return [_positional(text) if b"e+" in text else text for text in texts] if b"e+" in text else texts
-
-
-def json_value(text: str | bytes) -> Any:
-    """The value of a text that PostgreSQL sent."""
-    return json.loads(text)
-
-
-def _positional(text: bytes) -> bytes:
-    """Write 1e+22 as 10000000000000000000000.0: jsonb keeps numbers as numeric, and would give back an integer."""
-    return _EXPONENT.sub(_digits, text.decode()).encode()
-
-
-def _digits(found: re.Match[str]) -> str:
-    token = found[0]
-    return token if token.startswith('"') else format(float(token), ".1f")
+    texts = orjson.dumps(marked)[1:-1].split(_BETWEEN)
+    return texts if len(texts) == len(values) else list(map(orjson.dumps, values))
 
 
 def _are_plain(values: Sequence[Any]) -> bool:
@@ -116,11 +93,13 @@ def _only(kind: type, level: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
 
 
 def _may_be_kept(level: Sequence[Any], kinds: set[type]) -> bool:
-    """Whether its integers have 64 bits, its floats are finite and its strings PostgreSQL's."""
-    integers = _only(int, level, kinds)
+    """Whether its integers have 64 bits, its floats are finite and not large and its strings PostgreSQL's."""
+    integers, floats = _only(int, level, kinds), _only(float, level, kinds)
     if integers and not (min(integers) >= _LEAST and max(integers) <= _MOST):
         return False
-    return all(map(isfinite, _only(float, level, kinds))) and are_texts(_only(str, level, kinds))
+    if floats and not (all(map(isfinite, floats)) and min(floats) > -_LARGE and max(floats) < _LARGE):
+        return False
+    return are_texts(_only(str, level, kinds))
 
 
 def are_texts(strings: Iterable[str]) -> bool:
@@ -184,10 +163,10 @@ def _checked_int(value: int, path: str, depth: int) -> int:  # noqa: ARG001
     return value
 
 
-def _checked_float(value: float, path: str, depth: int) -> float:  # noqa: ARG001
+def _checked_float(value: float, path: str, depth: int) -> float | orjson.Fragment:  # noqa: ARG001
     if not np.isfinite(value):
         raise _Refused(f"{path} is {value}, which JSON does not have")
-    return value
+    return value if abs(value) < _LARGE else orjson.Fragment(format(value, ".1f"))
 
 
 def _as_it_is(value: Any, path: str, depth: int) -> Any:  # noqa: ARG001

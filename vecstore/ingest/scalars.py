@@ -205,6 +205,8 @@ _NUMBERS: Mapping[DataType, _Number] = {
 def _numbers(number: _Number, values: Sequence[Any] | Array) -> Array:
     if not isinstance(values, np.ndarray):
         given = _number_array(number, values)
+        if number.dtype is np.int64:  # as wide as it is stored: nothing is left to be rounded or to wrap around
+            return given
     elif values.dtype.kind in number.kinds:
         given = values
     elif len(values):

@@ -165,7 +165,7 @@ def get(database: Database, collection: str, ids: Any, question: Question) -> li
     def make(description: CollectionDescription, table: Table) -> Made[Entities]:
         asked = entities_of(description, table, question)
         named = has_key(table, description.schema.primary_key.name, keys)
-        return Made(asked, asked.conditions, lambda: asked.statement(None).where(named))
+        return Made(asked, asked.conditions, lambda: asked.statement(None).where(named).order_by(None))
 
     def values(schema: CollectionSchema) -> Mapping[str, WireValue]:
         nonlocal keys
@@ -189,8 +189,9 @@ def _get_matching(database: Database, collection: str, question: Question) -> li
 
 
 def _in_order(keys: list[Any], asked: Entities, rows: Rows) -> list[Record]:
+    """Those of one key, which several partitions hold, in the order of these."""
     found: dict[Any, list[Record]] = {key: [] for key in keys}
-    for row in rows:
+    for row in sorted(rows, key=asked.position):
         found[row[0]].append(asked.record(row))
     return [record for records in found.values() for record in records]
 
