@@ -17,7 +17,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 from .ddl import Name, Statement, set_local
 from .description import UNDESCRIBED
 from .errors import OperationRefused
-from .naming import PARENT_TABLE, fitted
+from .naming import PARENT_TABLE, fitted, words_column
 from .schema import Field
 
 # What cannot be changed without every value being written anew.
@@ -83,11 +83,14 @@ def _comment(table: Table, field: Field) -> Statement:
 def add_field(table: Table, field: Field) -> Iterator[Executable]:
     """The column, its checks, its description; then the views of aliases show it, too.
 
-    Takes ACCESS EXCLUSIVE on the table and its partitions. Rewrites nothing: a default is kept once.
+    Takes ACCESS EXCLUSIVE on the table and its partitions. Rewrites nothing: a default is kept once. With bm25 it does:
+    the words of the default are kept in each row.
 
     table  with the field
     """
     yield _AddColumn(table.c[field.name], _checks(table, field))
+    if field.bm25:
+        yield _AddColumn(table.c[words_column(field.name)], ())
     if field.description:
         yield _comment(table, field)
     yield from _of_aliases(str(table.schema), field.name)
@@ -103,6 +106,7 @@ def drop_field(collection: str, field: str, *, cascade: bool = False) -> Iterato
     blanks = {"table": Name(collection, PARENT_TABLE), "column": Name(field)}
     yield from _of_aliases(collection, field)
     yield _NARROW_ALIASES
+    yield from _forget_words(collection, field, cascade=cascade)
     if cascade:
         yield Statement("ALTER TABLE {table} DROP COLUMN {column} CASCADE", blanks)
     else:
@@ -111,6 +115,8 @@ def drop_field(collection: str, field: str, *, cascade: bool = False) -> Iterato
 
 def alter_field(table: Table, before: Field, after: Field) -> Iterator[Executable]:
     """What turns one declaration of a field into another; nothing where both say the same.
+
+    To begin with bm25, and to change the text search of what has it, rewrites the table.
 
     table  with the field as it is to be
     """
@@ -136,6 +142,10 @@ def alter_field(table: Table, before: Field, after: Field) -> Iterator[Executabl
             yield Statement("ALTER TABLE {table} ALTER COLUMN {column} {setting}", {**blanks, "setting": setting})
     if before.description != after.description:
         yield _comment(table, after)
+    if (before.bm25, before.text_search) != (after.bm25, after.text_search):
+        yield from _forget_words(str(table.schema), after.name)
+        if after.bm25:
+            yield _AddColumn(table.c[words_column(after.name)], ())
 
 
 def describe_collection(collection: str, description: str) -> Iterator[Statement]:
@@ -145,10 +155,38 @@ def describe_collection(collection: str, description: str) -> Iterator[Statement
     yield Statement("COMMENT ON TABLE {it} IS {text}", {"it": Name(collection, PARENT_TABLE), "text": description})
 
 
+def _forget_words(collection: str, field: str, *, cascade: bool = False) -> Iterator[Executable]:
+    """The column with the words of a field goes, with its index; nothing where there is none."""
+    yield set_local("vecstore.collection", collection)
+    yield set_local("vecstore.words", words_column(field))
+    yield set_local("vecstore.cascade", "true" if cascade else "false")
+    yield _FORGET_WORDS
+
+
 def _of_aliases(collection: str, field: str) -> Iterator[Statement]:
     yield set_local("vecstore.collection", collection)
     yield set_local("vecstore.field", field)
 
+
+# A field of somebody's may have the name; a column that PostgreSQL fills is no field.
+_FORGET_WORDS = text("""
+    DO $$
+    DECLARE words record;
+    BEGIN
+        FOR words IN
+            SELECT a.attrelid::regclass AS entities, pg_catalog.quote_ident(a.attname) AS name
+            FROM pg_catalog.pg_attribute a
+            JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relname = 'entities'
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = pg_catalog.current_setting('vecstore.collection')
+                AND a.attname = pg_catalog.current_setting('vecstore.words')
+                AND a.attgenerated <> '' AND a.atttypid = 'pg_catalog.tsvector'::regtype AND NOT a.attisdropped
+        LOOP
+            EXECUTE 'ALTER TABLE ' || words.entities || ' DROP COLUMN ' || words.name
+                || CASE pg_catalog.current_setting('vecstore.cascade') WHEN 'true' THEN ' CASCADE' ELSE ' RESTRICT' END;
+        END LOOP;
+    END $$
+""")
 
 # The columns of a view stay in their order, so that it can be replaced and what others made on it stays.
 _WIDEN_ALIASES = text("""

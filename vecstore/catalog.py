@@ -24,7 +24,7 @@ from .errors import (
     InvalidSchema,
     OperationRefused,
 )
-from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN, can_be_looked_up
+from .naming import DEFAULT_PARTITION, DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN, can_be_looked_up, words_column
 from .pipeline import Session
 from .recognition import recognised
 from .schema import CollectionSchema, DataType, Field
@@ -214,12 +214,13 @@ def describe(connection: Connection, name: str) -> CollectionDescription:
         schema = _schema(row)
     except InvalidSchema as exc:
         raise InvalidSchema(f"collection {name!r} was changed by plain SQL into none: {exc}") from exc
+    words = {words_column(field.name): field.name for field in schema.fields if field.bm25}
     return CollectionDescription(
         name=row.name,
         oid=row.oid,
         schema=schema,
         partitions=_partitions(row.leaves or ()),
-        indexes=tuple(map(recognised, row.indexes or ())),
+        indexes=tuple(recognised(index, words) for index in row.indexes or ()),
         aliases=tuple(row.aliases or ()),
         leaves=tuple(leaf["table"] for leaf in row.leaves or ()),
         foreign_leaves=tuple(row.foreign_leaves or ()),
@@ -295,8 +296,14 @@ def _default(data_type: DataType, kept: Any) -> Any:
 
 def _schema(row: Any) -> CollectionSchema:
     partition_column = row.partition_columns[0] if row.strategy == "h" else None
+    kept_words = {column["name"] for column in row.columns if column["generated"] and column["type"] == "tsvector"}
     fields = [
-        _field(column, row.fields.get(column["name"], {}), is_partition_key=column["number"] == partition_column)
+        _field(
+            column,
+            row.fields.get(column["name"], {}),
+            is_partition_key=column["number"] == partition_column,
+            bm25=words_column(column["name"]) in kept_words,
+        )
         for column in row.columns
         if column["name"] not in {DYNAMIC_COLUMN, PARTITION_COLUMN}
     ]
@@ -309,8 +316,11 @@ def _schema(row: Any) -> CollectionSchema:
     )
 
 
-def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_key: bool) -> Field | None:
-    """A column as a field; None for one of plain SQL that cannot be a field: by its type, its name, or generated."""
+def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_key: bool, bm25: bool) -> Field | None:
+    """A column as a field; None for one of plain SQL that cannot be a field: by its type, its name, or generated.
+
+    bm25  there is a column with its words
+    """
     is_array = column["element"] is not None
     stored = DataType.ARRAY if is_array else _TYPE_NAMES.get(column["type"])
     if stored is None or column["generated"]:
@@ -332,7 +342,7 @@ def _field(column: Mapping[str, Any], kept: Mapping[str, Any], *, is_partition_k
         attributes["max_capacity"] = kept.get("max_capacity", 4096)
         attributes["max_length"] = kept.get("max_length", 65_535) if element is DataType.VARCHAR else None
     if stored is DataType.TEXT:
-        attributes["text_search"] = kept.get("text_search")
+        attributes |= {"text_search": kept.get("text_search"), "bm25": bm25}
     drawn = is_primary and "nextval(" in (column["default"] or "")
     try:
         return Field(

@@ -221,7 +221,7 @@ class Collection(Reader):
         fields.add(self._database, self.name, field)
 
     def alter_field(self, field: Field) -> None:
-        """Give the field of this name another size, nullable, default, text search or description; values stay.
+        """Give the field of this name another size, nullable, default, text search, bm25 or description; values stay.
 
         Takes ACCESS EXCLUSIVE, and may read every row. Raises OperationRefused, InvalidData, FieldNotFound.
         """

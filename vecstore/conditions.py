@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, Column, ColumnElement, Table, Text, any_, bindparam, select
+from sqlalchemy import BigInteger, Column, ColumnElement, FromClause, Table, Text, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import AsBoolean, BindParameter, BooleanClauseList, Grouping, True_
@@ -167,7 +167,7 @@ def checked_partitions(description: CollectionDescription, partition_names: Iter
     return names
 
 
-def in_partitions(table: Table, names: Sequence[str]) -> ColumnElement[bool]:
+def in_partitions(table: FromClause, names: Sequence[str]) -> ColumnElement[bool]:
     """Rows of these partitions. The names are literals: only so does every plan leave the other partitions out."""
     return table.c[PARTITION_COLUMN].in_(
         bindparam("vecstore_partitions", value=list(names), expanding=True, literal_execute=True)

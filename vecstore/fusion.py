@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 from .errors import InvalidArgument
+from .hits import SearchPath
+from .projection import Record
 from .reranking import Boost, Boosts, Decay
 from .schema import Metric
 from .scores import LARGER_IS_NEARER, NORMALISED
@@ -41,21 +43,24 @@ class AnnRequest:
 class TextRequest:
     """A full-text search as a part of a hybrid search: entities whose text has any of the words.
 
-    field  VARCHAR or TEXT; its text_search says in which language it is read
+    field  VARCHAR or TEXT; its text_search says in which language it is read. None: the one with bm25
     query  words, or several texts of words, one for each query vector
     limit  how many candidates it brings into the ranking
+    k1, b  of BM25: how much a word counts that is there again and again, and how much long texts are held back
 
-    Ranked by PostgreSQL's ts_rank_cd, which looks at how often and how near to each other the words stand, divided by
-    the length of the text. Unlike BM25 it does not know how rare a word is among all entities: its scores order the
-    answers of one query, and mean nothing beside those of Milvus.
+    A field with bm25 is ranked by it. Any other by PostgreSQL's ts_rank_cd, which looks at how often and how near to
+    each other the words stand, divided by the length of the text, and does not know how rare a word is among all
+    entities: its scores order the answers of one query, and mean nothing beside those of Milvus.
     """
 
-    field: str
+    field: str | None
     query: str | Sequence[str]
     limit: int = 10
     filter: str | None = None
     filter_params: Mapping[str, Any] | None = None
     where: ColumnElement[bool] | None = None
+    k1: float = 1.2
+    b: float = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ Ranker = Rrf | Weighted | Decay | Boost | Boosts
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What one request found, nearest first; metric None: a text request's ranks, larger for better."""
+    """What one request found, nearest first; metric None: a text request's scores, larger for better."""
 
     metric: Metric | None
     entities: Sequence[Entity]
@@ -103,6 +108,15 @@ class Ranking:
     @property
     def is_of_distances(self) -> bool:
         return self.metric is not None and self.metric not in LARGER_IS_NEARER
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one request found for one query."""
+
+    ranking: Ranking
+    records: Sequence[Record]
+    path: SearchPath
 
 
 def check_ranker(ranker: object, requests: int) -> None:

@@ -17,7 +17,6 @@ from .errors import FieldNotFound, InvalidArgument
 from .filters import FilterError, parse, tree
 from .filters.binding import Scope
 from .filters.errors import Fault
-from .filters.matching import configuration_of, text_vector
 from .filters.operands import ElementOf, FieldOf, Kind, PathOf
 from .filters.values import typed_at
 from .naming import path_text
@@ -34,6 +33,7 @@ from .schema import (
     check_json_index,
 )
 from .tables import half_precision, operator_class
+from .words import configuration_of, text_vector
 
 _KINDS = {DataType.VARCHAR: Kind.STRING, DataType.DOUBLE: Kind.FLOAT, DataType.BOOL: Kind.BOOL}
 
@@ -127,6 +127,8 @@ def _on_field(field: Field, column: ColumnElement[Any], spec: IndexSpec, extensi
         key = IndexKey(vector, Name(extension_schema, operator_class(field, spec.metric)))
     elif isinstance(spec, Btree):
         key = IndexKey(column, _BY_BYTES if is_text else None)
+    elif is_text and field.bm25:
+        key = IndexKey(text_vector(field, column))
     elif is_text:
         meaning = {"text_search": configuration_of(field)}
         return Indexed(field.name, spec, field, IndexKey(text_vector(field, column)), meaning)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterable
 from hashlib import blake2b
 
-from .errors import InvalidArgument, InvalidName
+from .errors import InvalidArgument, InvalidName, VecstoreError
 
 MAX_IDENTIFIER_BYTES = 63
 MAX_PARTITION_BYTES = 255
@@ -106,6 +106,18 @@ def can_be_looked_up(name: object) -> bool:
     return name.isascii() and "\0" not in name
 
 
+def check_text(value: object, what: str, error: type[VecstoreError]) -> None:
+    """Raise the error for text that PostgreSQL cannot hold: NUL, and surrogates that are no character."""
+    if not isinstance(value, str):
+        raise error(f"{what} must be a str, not {type(value).__name__}")
+    if "\0" in value:
+        raise error(f"{what} contains a NUL character, which PostgreSQL cannot store")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise error(f"{what} contains a lone surrogate, which is no character") from None
+
+
 def names_list(names: object, what: str) -> list[str]:
     """A caller's list of names; raises InvalidArgument for anything else, a single name too."""
     listed = None if isinstance(names, str | bytes) or not isinstance(names, Iterable) else list(names)
@@ -128,6 +140,11 @@ def fitted(wanted: str, taken: Container[str] = ()) -> str:
 def leaf_name(partition: str, taken: Container[str] = ()) -> str:
     """The table of a partition, beside `entities`; `taken` are the schema's relations."""
     return fitted(f"{PARENT_TABLE}_{partition}", taken)
+
+
+def words_column(field: str) -> str:
+    """The column that keeps the words of a text for BM25, beside the field's own."""
+    return fitted(f"{field}_words")
 
 
 def path_text(column: str, keys: Iterable[str | int]) -> str:

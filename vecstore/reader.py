@@ -12,7 +12,7 @@ from .conditions import Selection
 from .database import Database
 from .fusion import AnnRequest, Ranker, TextRequest
 from .hits import Hits
-from .operations import hybrid, paging, querying, searching
+from .operations import hybrid, paging, querying, searching, texts
 from .operations.hybrid import Common
 from .operations.searching import Query
 from .projection import Record
@@ -232,6 +232,45 @@ class Reader:
         )
         query = Query(vectors, ids)
         return paging.search_pages(self._database, self.name, query, asked, batch_size=batch_size, limit=limit)
+
+    def search_text(
+        self,
+        query: str | Sequence[str],
+        limit: int = 10,
+        *,
+        field: str | None = None,
+        filter: str | None = None,  # noqa: A002 - Milvus's word
+        filter_params: Mapping[str, Any] | None = None,
+        where: ColumnElement[bool] | None = None,
+        partition_names: Sequence[str] | None = None,
+        output_fields: Sequence[str] | None = None,
+        offset: int = 0,
+        k1: float = 1.2,
+        b: float = 0.75,
+    ) -> list[Hits]:
+        """Find the entities whose text has any of the words: one Hits a text, best first.
+
+        query   a text, or several; words that the field's text_search drops, such as "the", are not looked for
+        field   a field of text; may be left out where one has bm25. Without bm25, ranked as TextRequest says
+        k1      how much a word counts that is there again and again: 0 for not at all, to 3
+        b       how much long texts are held back: 0 for not at all, to 1
+
+        The other options are those of search(). `distance` is the score of BM25, larger for better: a word counts for
+        more, the fewer texts of the partitions searched have it, whatever the filter. Every text with one of the words
+        is looked at; Gin() on the field finds them. How many texts have a word is counted in each search. How many
+        there are, and how long they are on average, is too in collections of up to 8 MB; of larger ones it may be ten
+        seconds old, and the average is that of a sample. Raises InvalidArgument, FilterError, FieldNotFound,
+        PartitionNotFound.
+        """
+        request = TextRequest(field, query, limit, filter, filter_params, where, k1, b)
+        return texts.search_text(
+            self._database,
+            self.name,
+            request,
+            offset=offset,
+            output_fields=output_fields,
+            partition_names=partition_names,
+        )
 
     def hybrid_search(
         self,

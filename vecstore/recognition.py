@@ -27,9 +27,12 @@ def index_comment(meaning: Mapping[str, Any], properties: Mapping[str, str]) -> 
     return json.dumps({"vecstore": {**meaning, **({"properties": dict(properties)} if properties else {})}})
 
 
-def recognised(row: Mapping[str, Any]) -> IndexDescription:
-    """The description of an index, from what catalog.py has read of it."""
-    field, spec = _meant(row) or (_field_text(row), _spec(row))
+def recognised(row: Mapping[str, Any], words: Mapping[str, str]) -> IndexDescription:
+    """The description of an index, from what catalog.py has read of it.
+
+    words  which field's words a column keeps
+    """
+    field, spec = _meant(row) or _of_words(row, words) or (_field_text(row), _spec(row))
     return IndexDescription(
         name=row["name"],
         field=field,
@@ -67,6 +70,14 @@ def _meant(row: Mapping[str, Any]) -> tuple[str, IndexSpec] | None:
         return path_text(row["column"], keys), Btree(cast=meaning["cast"])
     except (KeyError, InvalidArgument):
         return None
+
+
+def _of_words(row: Mapping[str, Any], words: Mapping[str, str]) -> tuple[str, IndexSpec] | None:
+    """The field whose words are indexed; None for another index."""
+    is_whole = not (row["is_expression"] or row["partial"] or row["columns"] > 1)
+    if is_whole and row["column"] in words and (row["method"], row["class"]) == ("gin", "tsvector_ops"):
+        return words[row["column"]], Gin()
+    return None
 
 
 def _meaning(comment: str | None) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from .errors import FieldNotFound, InvalidArgument, InvalidSchema
-from .naming import check_field_name
+from .naming import check_field_name, check_text, words_column
 
 MAX_FIELDS = 1_000  # PostgreSQL's 1,600 columns less room for fields that are dropped and added again
 MAX_VARCHAR_BYTES = 65_535
@@ -99,7 +99,7 @@ _SINGLE_PRECISION = frozenset({DataType.FLOAT_VECTOR, DataType.BFLOAT16_VECTOR})
 _REAL_METRICS = (Metric.COSINE, Metric.L2, Metric.IP)
 _BIT_METRICS = (Metric.HAMMING, Metric.JACCARD)
 
-_TEXTS = frozenset({DataType.VARCHAR, DataType.TEXT})
+TEXTS = frozenset({DataType.VARCHAR, DataType.TEXT})
 _CONFIGURATION = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
 
 
@@ -126,6 +126,8 @@ class Field:
     partition_key   rows are spread over hash partitions by this field; INT64 or VARCHAR
     text_search     VARCHAR and TEXT: the text search configuration of PostgreSQL that text_match() and phrase_match()
                     use, `english`, or `schema.name` for one that is not PostgreSQL's own; `simple` if left out
+    bm25            VARCHAR and TEXT: search_text() ranks by BM25. The words of each text are kept for it beside the
+                    text, in a column `<name>_words` that PostgreSQL fills; text_match() and Gin() use it, too
 
     Raises InvalidName or InvalidSchema.
     """
@@ -142,6 +144,7 @@ class Field:
     default_value: Any = field(default=None, kw_only=True)
     partition_key: bool = field(default=False, kw_only=True)
     text_search: str | None = field(default=None, kw_only=True)
+    bm25: bool = field(default=False, kw_only=True)
     description: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -155,7 +158,7 @@ class Field:
             self.data_type.is_vector or self.data_type in {DataType.JSON, DataType.ARRAY} or self.primary_key
         ):
             raise self._wrong("has no default value: only scalar and string fields that are no key can have one")
-        _check_text(self.description, f"the description of field {self.name!r}")
+        check_text(self.description, f"the description of field {self.name!r}", InvalidSchema)
 
     def _make_data_type(self, attribute: str) -> None:
         value = getattr(self, attribute)
@@ -203,10 +206,12 @@ class Field:
             raise self._wrong("a partition key is INT64 or VARCHAR, never nullable and not the primary key")
 
     def _check_text_search(self) -> None:
+        if self.bm25 and self.data_type not in TEXTS:
+            raise self._wrong(f"bm25 belongs to VARCHAR and TEXT, not to {self.data_type}")
         name = self.text_search
         if name is None:
             return
-        if self.data_type not in _TEXTS:
+        if self.data_type not in TEXTS:
             raise self._wrong(f"text_search belongs to VARCHAR and TEXT, not to {self.data_type}")
         if not isinstance(name, str) or not _CONFIGURATION.fullmatch(name):
             raise self._wrong(
@@ -219,18 +224,6 @@ class Field:
         return self.data_type in _SINGLE_PRECISION and (self.dim or 0) > _MAX_SINGLE_PRECISION_DIM
 
 
-def _check_text(value: object, what: str) -> None:
-    """Refuse text that PostgreSQL cannot hold: NUL, and surrogates that are no character."""
-    if not isinstance(value, str):
-        raise InvalidSchema(f"{what} must be a str, not {type(value).__name__}")
-    if "\0" in value:
-        raise InvalidSchema(f"{what} contains a NUL character, which PostgreSQL cannot store")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidSchema(f"{what} contains a lone surrogate, which is no character") from None
-
-
 def checked_properties(properties: object) -> dict[str, str]:
     """Free text pairs, copied; raises InvalidSchema for anything else."""
     try:
@@ -238,8 +231,8 @@ def checked_properties(properties: object) -> dict[str, str]:
     except (TypeError, ValueError):
         raise InvalidSchema(f"properties must be a dict of str, got a {type(properties).__name__}") from None
     for name, value in pairs.items():
-        _check_text(name, "the name of a property")
-        _check_text(value, f"property {name!r}")
+        check_text(name, "the name of a property", InvalidSchema)
+        check_text(value, f"property {name!r}", InvalidSchema)
     return pairs
 
 
@@ -274,6 +267,9 @@ class CollectionSchema:
             raise InvalidSchema(f"field declared twice: {', '.join(map(repr, twice))}")
         if len(names) > MAX_FIELDS:
             raise InvalidSchema(f"{len(names):,} fields, at most {MAX_FIELDS:,}")
+        kept = [name for field in self.fields if field.bm25 and (name := words_column(field.name)) in names]
+        if kept:
+            raise InvalidSchema(f"a field cannot be called {kept[0]!r}: bm25 keeps the words of another in that column")
         keys = [field.name for field in self.fields if field.primary_key]
         if len(keys) != 1:
             raise InvalidSchema(f"a collection has exactly one primary key, got {keys or 'none'}")
@@ -281,7 +277,7 @@ class CollectionSchema:
             raise InvalidSchema("a collection has at most one partition key")
         if type(self.num_partitions) is not int or not 1 <= self.num_partitions <= MAX_PARTITIONS:
             raise InvalidSchema(f"num_partitions must be from 1 to {MAX_PARTITIONS:,}, got {self.num_partitions!r}")
-        _check_text(self.description, "the description")
+        check_text(self.description, "the description", InvalidSchema)
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -415,7 +411,7 @@ def check_index(spec: IndexSpec, field: Field) -> None:
         raise InvalidArgument(f"Btree does not index {kind}, the type of field {field.name!r}: use Gin")
     elif isinstance(spec, Btree) and spec.cast is not None:
         raise InvalidArgument(f"cast belongs to a place in JSON, and field {field.name!r} is {kind}: use Btree()")
-    elif isinstance(spec, Gin) and kind not in {DataType.ARRAY, *_TEXTS}:
+    elif isinstance(spec, Gin) and kind not in {DataType.ARRAY, *TEXTS}:
         raise InvalidArgument(
             f"Gin indexes JSON, ARRAY, VARCHAR and TEXT, and field {field.name!r} is {kind}: use Btree"
         )

@@ -38,6 +38,7 @@ from sqlalchemy.types import TypeEngine
 from .description import CollectionDescription
 from .naming import DYNAMIC_COLUMN, PARENT_TABLE, PARTITION_COLUMN, fitted
 from .schema import CollectionSchema, DataType, Field, Metric
+from .words import kept_words
 
 _quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
@@ -261,6 +262,8 @@ def _entities(
             )
         )
         columns.extend(_checks(field))
+        if field.bm25:
+            columns.append(kept_words(field))
     if dynamic:
         column = Column(DYNAMIC_COLUMN, JSONB(), nullable=False, server_default=text("'{}'::jsonb"))
         is_object = func.pg_catalog.jsonb_typeof(Column(DYNAMIC_COLUMN)) == literal("object")

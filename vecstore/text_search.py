@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Double, Select, Table, cast, func, literal, select
 
-from .filters.matching import any_word, text_vector
+from .filters.matching import any_word
 from .projection import Projection
 from .schema import Field
+from .words import text_vector
 
 _BY_LENGTH = 1  # of ts_rank_cd: the rank is divided by 1 + the logarithm of the text's length
 

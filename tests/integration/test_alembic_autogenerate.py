@@ -260,6 +260,8 @@ _FIELDS: dict[str, list[Field | None]] = {
         None,
         Field("words", DataType.TEXT, nullable=True),
         Field("words", DataType.TEXT, nullable=True, text_search="english"),
+        Field("words", DataType.TEXT, nullable=True, text_search="english", bm25=True),
+        Field("words", DataType.TEXT, nullable=True, bm25=True),
     ],
     "meta": [None, Field("meta", DataType.JSON, nullable=True)],
     "sparse": [None, Field("sparse", DataType.SPARSE_FLOAT_VECTOR, nullable=True)],

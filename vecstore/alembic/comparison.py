@@ -157,8 +157,8 @@ def _replaced_indexes(declaration: CollectionDeclaration, description: Collectio
     return replaced
 
 
-def _words(field: Field | None) -> str | None:
-    return None if field is None else field.text_search
+def _words(field: Field | None) -> tuple[str | None, bool] | None:
+    return None if field is None else (field.text_search, field.bm25)
 
 
 def _partitions(declaration: CollectionDeclaration, description: CollectionDescription) -> Iterator[MigrateOperation]:

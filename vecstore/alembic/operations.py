@@ -355,7 +355,7 @@ class AlterFieldOp(CollectionOperation):
 
     @classmethod
     def alter_field(cls, operations: Operations, collection: str, field: Field, *, existing: Field) -> None:
-        """Give a field another declaration: size, nullable, default_value, text_search, description.
+        """Give a field another declaration: size, nullable, default_value, text_search, bm25, description.
 
         existing  the declaration it has, for a script for psql and for the downgrade
 

@@ -123,7 +123,7 @@ _CREATE_ALIAS_VIEW = text("""
                 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relname = 'entities'
                 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE n.nspname = pg_catalog.current_setting('vecstore.collection')
-                    AND a.attnum > 0 AND NOT a.attisdropped)
+                    AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')
             || ' FROM ' || pg_catalog.quote_ident(pg_catalog.current_setting('vecstore.collection')) || '.entities';
     END $$
 """)

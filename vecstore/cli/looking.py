@@ -140,6 +140,7 @@ def _about(field: Field) -> str:
         "nullable": field.nullable,
         f"default {field.default_value!r}": field.default_value is not None,
         f"text search {field.text_search}": field.text_search is not None,
+        "bm25": field.bm25,
     }
     words = ", ".join(word for word, is_so in said.items() if is_so)
     return f"{words}{': ' if words and field.description else ''}{field.description}"

@@ -1,8 +1,4 @@
-"""Full text: text_match and phrase_match by PostgreSQL's text search.
-
-The configuration is a literal with its schema, so that the same words are found whatever the search path, and that an
-index on the very expression serves the condition.
-"""
+"""Full text: text_match and phrase_match by PostgreSQL's text search."""
 
 from __future__ import annotations
 
@@ -11,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
-from sqlalchemy import Boolean, ColumnElement, Integer, String, Text, and_, case, cast, false, func, literal
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
-from sqlalchemy.dialects.postgresql.ext import phraseto_tsquery, plainto_tsquery, to_tsvector
+from sqlalchemy import Boolean, ColumnElement, Integer, Text, and_, case, false, func, literal
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql.ext import phraseto_tsquery, plainto_tsquery
 
 from ..errors import InvalidArgument
 from ..schema import Field
+from ..words import configuration, text_vector
 from .errors import Fault, unsupported
 from .operands import Kind, Operand, Value
 from .values import SQL
@@ -25,20 +21,6 @@ from .values import SQL
 MAX_TOKENS = 256
 _MAX_SPREAD = 640  # words of all forms of a phrase: 0.2 s to compile
 _WORD = re.compile(r"\w+")
-DEFAULT_CONFIGURATION = "simple"
-
-_quote = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
-
-
-def configuration_of(field: Field) -> str:
-    """The name of a field's text search configuration, its schema before it if it is not PostgreSQL's own."""
-    return field.text_search or DEFAULT_CONFIGURATION
-
-
-def _configuration(field: Field) -> SQL:
-    name = configuration_of(field)
-    parts = name.split(".") if "." in name else ["pg_catalog", name]
-    return cast(literal(".".join(map(_quote, parts)), String(), literal_execute=True), REGCONFIG())
 
 
 def text_match(
@@ -81,7 +63,7 @@ def phrase_match(
         return _never(column)
     vector = text_vector(field, column)
     if not slop:
-        whole = phraseto_tsquery(_configuration(field), literal(" ".join(words), Text()))  # type: ignore[no-untyped-call]
+        whole = phraseto_tsquery(configuration(field), literal(" ".join(words), Text()))  # type: ignore[no-untyped-call]
         return _matches(vector, whole)
     gaps = len(words) - 1
     if gaps and math.comb(slop + gaps, gaps) * len(words) > _MAX_SPREAD:
@@ -114,14 +96,8 @@ def any_word(field: Field, text: str) -> SQL | None:
     return _any_of([_query(field, word) for word in words]) if words else None
 
 
-def text_vector(field: Field, column: SQL) -> SQL:
-    """What text search sees of a text: also the expression of an index."""
-    vector: SQL = to_tsvector(_configuration(field), column)  # type: ignore[no-untyped-call]
-    return vector
-
-
 def _query(field: Field, word: str) -> SQL:
-    query: SQL = plainto_tsquery(_configuration(field), literal(word, Text()))  # type: ignore[no-untyped-call]
+    query: SQL = plainto_tsquery(configuration(field), literal(word, Text()))  # type: ignore[no-untyped-call]
     return query
 
 

@@ -16,6 +16,7 @@ from ..errors import InvalidData, InvalidSchema, OperationRefused, sqlstate_of
 from ..ingest import with_plain_default
 from ..naming import names_list
 from ..schema import Field, Gin, checked_properties
+from ..words import configuration_of
 from .collections import check_text_search
 from .dependents import refusing_dependents
 from .locking import locked
@@ -96,10 +97,10 @@ def _check_droppable(description: CollectionDescription, field: Field) -> None:
 
 
 def alter(database: Database, collection: str, field: Field) -> None:
-    """Give a field another declaration: its size, whether it is nullable, its default, text search, description.
+    """Give a field another declaration: its size, whether it is nullable, its default, text search, bm25, description.
 
-    Takes ACCESS EXCLUSIVE; a smaller size, and not being nullable, read every row. Values stay as they are. Raises
-    OperationRefused for what cannot be changed, InvalidData where rows do not fit.
+    Takes ACCESS EXCLUSIVE; a smaller size, and not being nullable, read every row, and bm25 writes every row anew.
+    Values stay as they are. Raises OperationRefused for what cannot be changed, InvalidData where rows do not fit.
     """
     altered = with_plain_default(field)
 
@@ -119,14 +120,15 @@ def alter(database: Database, collection: str, field: Field) -> None:
 
 
 def _check_text_indexes(description: CollectionDescription, before: Field, after: Field) -> None:
-    """A text index holds the words of one configuration, and serves no other."""
-    if before.text_search == after.text_search:
+    """A text index holds the words of one configuration, and serves no other; with bm25, those that are kept."""
+    if (before.text_search, before.bm25) == (after.text_search, after.bm25):
         return
     for index in description.indexes:
         if index.field == after.name and isinstance(index.spec, Gin):
             raise OperationRefused(
                 f"field {after.name!r} of collection {description.name!r} has a text index, {index.name!r}, of "
-                f"{before.text_search or 'simple'!r}: drop it first, and build it anew afterwards"
+                f"{configuration_of(before)!r}{' with bm25' if before.bm25 else ''}: drop it first, and build it anew "
+                "afterwards"
             )
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..asking import Asked, check_limit
+from ..asking import Asked
 from ..conditions import Selection
 from ..database import Database
 from ..errors import InvalidArgument
-from ..fusion import AnnRequest, Ranker, Ranking, TextRequest, check_ranker, fused
+from ..fusion import AnnRequest, Found, Ranker, Ranking, TextRequest, check_ranker, fused
 from ..hits import Hit, Hits, SearchPath
 from ..projection import BESIDE, Record
-from ..reranking import Boost, Boosts, Decay, Reading, Reranker, projected, reading
-from ..schema import DataType, Field
-from ..search import Entity, place_of
-from ..text_search import TextSearch
+from ..reranking import Boost, Boosts, Decay, Reading, Reranker, reading
+from ..search import Entity
 from .explaining import replanned
 from .opening import Opened, opened
 from .round_trip import Changed
 from .searching import Answer, Query, answers, answers_at_once
+from .texts import found_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,6 @@ class Common:
     offset: int
     output_fields: Iterable[str] | Reading | None
     partition_names: Sequence[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one request found for one query."""
-
-    ranking: Ranking
-    records: Sequence[Record]
-    path: SearchPath
 
 
 def ranked_search(database: Database, collection: str, query: Query, asked: Asked, ranker: Reranker) -> list[Hits]:
@@ -103,7 +93,7 @@ def _fused(parts: Sequence[Found], ranker: Ranker, common: Common) -> Hits:
 
 def _found(collection: Opened, request: AnnRequest | TextRequest, common: Common) -> list[Found]:
     if isinstance(request, TextRequest):
-        return _by_text(collection, request, common)
+        return found_texts(collection, request, common.output_fields, common.partition_names)
     asked = Asked(
         Selection(common.partition_names, request.where, request.filter, request.filter_params),
         limit=request.limit,
@@ -123,34 +113,3 @@ def _of_vector(answer: Answer) -> Found:
     hits, request = answer.hits, answer.request
     ranking = Ranking(request.metric, request.entities(answer.rows), [hit.distance for hit in hits])
     return Found(ranking, [hit.fields for hit in hits], answer.path)
-
-
-def _by_text(collection: Opened, request: TextRequest, common: Common) -> list[Found]:
-    schema, table = collection.description.schema, collection.table
-    selection = Selection(common.partition_names, request.where, request.filter, request.filter_params)
-    search = TextSearch(
-        table=table,
-        field=_text_field(schema.field(request.field)),
-        key=schema.primary_key.name,
-        place=place_of(table, schema.primary_key.name).key,
-        limit=check_limit(request.limit),
-        projection=projected(collection.description, table, common.output_fields),
-        conditions=selection.conditions(collection.description, table),
-    )
-    texts = [request.query] if isinstance(request.query, str) else request.query
-    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise InvalidArgument("TextRequest: query must be a text, or a list of them")
-    return [_of_text(collection, search, text) for text in texts]
-
-
-def _of_text(collection: Opened, search: TextSearch, text: str) -> Found:
-    statement = search.statement(text)
-    rows = [] if statement is None else collection.fetch(statement)
-    ranking = Ranking(None, [(row[0], row[2]) for row in rows], [row[1] for row in rows])
-    return Found(ranking, [search.projection.record(row[3:]) for row in rows], SearchPath.EXACT)
-
-
-def _text_field(field: Field) -> Field:
-    if field.data_type not in {DataType.VARCHAR, DataType.TEXT}:
-        raise InvalidArgument(f"TextRequest needs a field of text, and field {field.name!r} is {field.data_type}")
-    return field

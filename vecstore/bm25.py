@@ -1,0 +1,221 @@
+"""A full-text search ranked by Okapi BM25, as statements. Pure.
+
+    score = sum over the words of the query, each as often as it is there:
+            idf * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean length))
+    idf   = ln(1 + (N - n + 0.5) / (n + 0.5)), N texts of which n have the word
+
+(Robertson and Zaragoza, 2009, https://doi.org/10.1561/1500000019; the idf that is never negative is Lucene's, and
+Milvus's.) All of it stands in the tsvector that is kept of each text, and PostgreSQL's functions of ranks read it out:
+ts_rank_cd finds a cover for each place of a single word, so with weights of 1 it is the number of them, tf, in a tenth
+of the time that unnest() takes. A tsvector keeps 255 places of a word at the most, which is enough: by then tf makes no
+difference. docs/decisions/0030-bm25.md
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    REAL,
+    Boolean,
+    ColumnElement,
+    Double,
+    FromClause,
+    Integer,
+    Select,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+    tablesample,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+
+from .conditions import in_partitions
+from .errors import InvalidArgument
+from .naming import words_column
+from .schema import Field
+from .text_search import TextSearch
+from .words import words_of
+
+MAX_WORDS = 256
+MAX_K1 = 3.0  # Milvus's
+_BY_LENGTH = 2  # of ts_rank: the rank is divided by the number of places in the text
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25:
+    """k1: how much a word counts that is there again and again, 0 to 3; b: how much long texts are held back, 0 to 1.
+
+    Raises InvalidArgument.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("k1", self.k1, MAX_K1), ("b", self.b, 1.0)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+                raise InvalidArgument(f"BM25: {name} must be from 0 to {most:g}, got {value!r:.40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the query as text search has it, and how many times it is there."""
+
+    lexeme: str
+    times: int
+
+    @property
+    def quoted(self) -> str:
+        """As a tsquery is written: no letter of it means anything."""
+        doubled = self.lexeme.replace("\\", "\\\\").replace("'", "''")
+        return f"'{doubled}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many texts there are, and how many words they have on average, over 0."""
+
+    texts: float
+    mean: float
+
+
+def words_in(field: Field, text: str) -> Select[Any]:
+    """The words of a query, made as those of the texts are: rows of lexeme and number."""
+    parts = func.pg_catalog.unnest(words_of(field, literal(text, Text())))
+    found = parts.table_valued("lexeme", "positions", "weights")
+    return select(found.c.lexeme, func.pg_catalog.cardinality(found.c.positions)).order_by(found.c.lexeme)
+
+
+def words(rows: Sequence[Sequence[Any]]) -> list[Word]:
+    """Raises InvalidArgument for too many."""
+    if len(rows) > MAX_WORDS:
+        raise InvalidArgument(f"a text of {len(rows):,} words is too long to look for, at most {MAX_WORDS}")
+    return [Word(lexeme, times) for lexeme, times in rows]
+
+
+def entities(table: Table, partition_names: Sequence[str] | None) -> Select[Any]:
+    """How many entities there are, with a text or without."""
+    return select(func.count()).select_from(table).where(*_searched(table, partition_names))
+
+
+def lengths(table: Table, field: Field, partition_names: Sequence[str] | None, percent: float) -> Select[Any]:
+    """One row: which part of the entities has a text, and how many words the texts have on average.
+
+    percent  of the pages that are looked at, always the same ones; NULL where nothing stands there
+    """
+    source: FromClause = table if percent >= 100 else tablesample(table, func.system(percent), seed=literal(0))  # noqa: PLR2004
+    kept = source.c[words_column(field.name)]
+    share = cast(func.count(kept), Double()) / func.nullif(func.count(), 0)
+    return select(share, func.avg(_length(kept))).select_from(source).where(*_searched(source, partition_names))
+
+
+def _searched(source: FromClause, partition_names: Sequence[str] | None) -> list[ColumnElement[bool]]:
+    return [] if partition_names is None else [in_partitions(source, partition_names)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25Search:
+    """The entities whose text has any of the words, best first; NULL has none."""
+
+    search: TextSearch
+    words: Sequence[Word]
+
+    @property
+    def _kept(self) -> ColumnElement[Any]:
+        return self.search.table.c[words_column(self.search.field.name)]
+
+    @property
+    def _any(self) -> ColumnElement[bool]:
+        return _has(self._kept, " | ".join([word.quoted for word in self.words]))
+
+    def frequencies(self, partition_names: Sequence[str] | None) -> Select[Any]:
+        """One row: how many texts have each of the words, in the partitions that are searched."""
+        table = self.search.table
+        searched = _searched(table, partition_names)
+        counts = (
+            select(func.count()).select_from(table).where(_has(self._kept, word.quoted), *searched)
+            for word in self.words
+        )
+        return select(*(count.scalar_subquery() for count in counts))
+
+    def statement(self, bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> Select[Any]:
+        """Rows of key, score, place and the projection's columns."""
+        search = self.search
+        length, places = "vecstore.length", [f"vecstore.tf{number}" for number in range(len(self.words))]
+        counts = [_times(self._kept, word).label(name) for word, name in zip(self.words, places, strict=True)]
+        columns = search.projection.columns(search.table)
+        key = search.table.c[search.key].label("vecstore.id")
+        place = search.table.c[search.place].label("vecstore.place")
+        # OFFSET 0 keeps what is counted from being counted anew in each place that names it.
+        row = (
+            select(key, place, _length(self._kept).label(length), *counts, *columns)
+            .where(self._any, *search.conditions)
+            .offset(literal(0, literal_execute=True))
+            .subquery("counted")
+        )
+        held_back = _number(bm25.k1 * bm25.b / lengths.mean) * row.c[length]
+        parts = [
+            _number(word.times * _idf(lengths.texts, frequency) * (bm25.k1 + 1))
+            / (1 + (_number(bm25.k1 * (1 - bm25.b)) + held_back) / row.c[name])
+            for word, frequency, name in zip(self.words, frequencies, places, strict=True)
+        ]
+        score = _sum([func.coalesce(part, 0.0) for part in parts]).label("vecstore.score")
+        given = [row.c[str(column.key)] for column in columns]
+        order = (score.desc(), row.c["vecstore.id"], row.c["vecstore.place"])
+        found = select(row.c["vecstore.id"], score, row.c["vecstore.place"], *given).order_by(*order)
+        return found.limit(literal(search.limit, literal_execute=True))
+
+
+def _idf(texts: float, frequency: int) -> float:
+    """Texts that are estimated may be fewer than those that have the word."""
+    return math.log(1 + (max(texts, frequency) - frequency + 0.5) / (frequency + 0.5))
+
+
+def _number(value: float) -> ColumnElement[float]:
+    return literal(value, Double())
+
+
+def _sum(parts: Sequence[ColumnElement[float]]) -> ColumnElement[float]:
+    """In halves, for SQLAlchemy's compiler goes down by recursion."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    return _sum(parts[:half]) + _sum(parts[half:])
+
+
+def _query(text: str) -> ColumnElement[Any]:
+    return cast(literal(text, Text()), TSQUERY())
+
+
+def _has(kept: ColumnElement[Any], query: str) -> ColumnElement[bool]:
+    return kept.op("@@", return_type=Boolean(), is_comparison=True)(_query(query))
+
+
+_EVEN: ColumnElement[Any] = cast(literal("{1,1,1,1}", Text(), literal_execute=True), ARRAY(REAL()))
+
+
+def _times(kept: ColumnElement[Any], word: Word) -> ColumnElement[float]:
+    """How often a word is in a text, NULL for not at all: whether it is, is found out in a tenth of the time."""
+    times: ColumnElement[float] = cast(func.pg_catalog.ts_rank_cd(_EVEN, kept, _query(word.quoted)), Double())
+    return case((_has(kept, word.quoted), times))
+
+
+# No text has a word that is a blank. A text without two words that are asked for together has the rank 1e-20.
+_NOWHERE: ColumnElement[Any] = cast(literal("' ' & '  '", Text(), literal_execute=True), TSQUERY())
+_RANK_OF_NOTHING: ColumnElement[Any] = cast(literal("1e-20", Text(), literal_execute=True), REAL())
+
+
+def _length(kept: ColumnElement[Any]) -> ColumnElement[float]:
+    """How many words a text has: what divides its rank, whatever the rank. unnest() takes ten times as long for it."""
+    rank = func.pg_catalog.ts_rank(_EVEN, kept, _NOWHERE, literal(_BY_LENGTH, Integer(), literal_execute=True))
+    divided = _RANK_OF_NOTHING / func.nullif(rank, cast(literal("0", Text(), literal_execute=True), REAL()))
+    length = func.coalesce(func.pg_catalog.round(cast(divided, Double())), 0.0)
+    return case((kept.is_not(None), length))
