@@ -33,8 +33,10 @@ class Recent:
             self._values[key] = (now + self._seconds, value)
         return value
 
-    def get(self, key: Hashable, find: Callable[[], T]) -> T:
-        """The value of the key; found anew where there is none, or it is too old."""
+    def get(self, key: Hashable | None, find: Callable[[], T]) -> T:
+        """The value of the key; found anew where there is none, or it is too old, and each time for the key None."""
+        if key is None:
+            return find()
         until, value = self._values.get(key, (0.0, None))
         if until > time.monotonic():
             known: T = value

@@ -19,7 +19,7 @@ from ..pipeline import Session
 from ..schema import CollectionSchema
 from ..wire import Command, Template, WireValue, wire_array
 from .explaining import explaining
-from .opening import Known, described
+from .opening import Known, described, of_version
 from .programs import shape_of
 from .round_trip import SEEN, Changed, as_seen, change_at_once, known
 
@@ -29,17 +29,6 @@ class DeleteResult:
     """How many entities are gone."""
 
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deletion:
-    """What is to be deleted in terms of a collection, but for the keys, and only if it is as_seen().
-
-    version  what the collection was known by
-    """
-
-    version: str
-    statement: Template
 
 
 def delete(database: Database, collection: str, doomed: Doomed, *, expected: int | None = None) -> DeleteResult:
@@ -71,7 +60,7 @@ def _delete_at_once(database: Database, collection: str, doomed: Doomed) -> Dele
     def change(session: Session, seen: WireValue) -> Command:
         try:
             values = doomed.values(found.description.schema)
-            statement = _statement(database, collection, found, doomed, session, blanks=[*values, SEEN])
+            statement = _statement(database, found, doomed, session, blanks=[*values, SEEN])
         except VecstoreError as exc:  # the collection may be another by now
             raise Changed from exc
         return statement.filled({**values, SEEN: seen})
@@ -80,22 +69,20 @@ def _delete_at_once(database: Database, collection: str, doomed: Doomed) -> Dele
 
 
 def _statement(
-    database: Database, collection: str, found: Known, doomed: Doomed, session: Session, *, blanks: Sequence[str]
+    database: Database, found: Known, doomed: Doomed, session: Session, *, blanks: Sequence[str]
 ) -> Template:
-    programs, key = database.programs, (collection, doomed.key)
-    kept: Deletion | None = None if doomed.key is None else programs.known(key)
-    if kept is not None and kept.version == found.version:
-        return kept.statement
-    selected, named = doomed.selected(database, found.description), doomed.named(database, found.description)
+    """Which deletes only if the collection is as_seen()."""
 
-    def build() -> Delete:
-        return delete_from(_table(database, found.description)).where(*selected, *named, as_seen())
+    def make() -> Template:
+        selected, named = doomed.selected(database, found.description), doomed.named(database, found.description)
 
-    shape = shape_of(database, (collection, found.version))
-    compiled = shape.compiled(("delete", bool(named)), selected, build, session, blanks)
-    if doomed.key is not None:
-        programs.keep(key, Deletion(found.version, compiled))
-    return compiled
+        def build() -> Delete:
+            return delete_from(_table(database, found.description)).where(*selected, *named, as_seen())
+
+        shape = shape_of(database, found.version, "delete")
+        return shape.compiled(bool(named), selected, build, session, blanks)
+
+    return database.programs.get(of_version(found.version, doomed.key), make)
 
 
 def _delete(database: Database, connection: Connection, collection: str, doomed: Doomed) -> int:

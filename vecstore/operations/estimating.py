@@ -15,6 +15,7 @@ from ..pipeline import Rows
 from ..planning import Estimate
 from ..recent import Recent
 from ..search import Request
+from .opening import of_version
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class Estimator:
         return plan
 
     def _recent(self, key: Hashable | None, find: Callable[[], T]) -> T:
-        return find() if key is None or self.version is None else self.kept.get((self.version, key), find)
+        return self.kept.get(of_version(self.version, key), find)
 
 
 def rows(request: Request, conditions: Conditions) -> Explained:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -82,6 +82,11 @@ class Known:
 
     version: str
     description: CollectionDescription
+
+
+def of_version(version: str | None, key: Hashable | None) -> Hashable | None:
+    """What something about a collection is kept under as long as nothing changes; None: it is not to be kept."""
+    return None if version is None or key is None else (version, key)
 
 
 @contextmanager

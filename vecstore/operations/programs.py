@@ -23,20 +23,19 @@ from ..shapes import Shape
 from ..tables import VECTOR_STORAGE
 from ..wire import BIT_OID, Command, Template, WireValue, numbered
 from .estimating import Estimator, Explain
+from .opening import of_version
 
 
 @dataclass(frozen=True)
 class Program:
     """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
 
-    version     what the collection was known by when it was made; None where it serves once
     index       which of the collection's the attempts ask; None if they ask none
     oid         of the vectors
     shape       of the request
     statements  of the attempts, as far as they were needed
     """
 
-    version: str | None
     request: Request
     index: IndexDescription | None
     attempts: Sequence[Attempt]
@@ -65,40 +64,31 @@ class Program:
 class Maker:
     """Makes programs for a collection as it is known.
 
-    name     what the caller calls it: its own name or an alias
     version  what it is known by; None where nothing is to be kept
     explain  asks the planner, of estimating.rows()
     """
 
     database: Database
-    name: str
     version: str | None
     description: CollectionDescription
     explain: Explain
 
     def program(self, asked: Asked, after: Position | None = None) -> Program:
         """The program of a question; after: of the page that begins there."""
-        key = asked.key
-        if key is None or after is not None or self.version is None:
-            return self._made(asked, after)
-        programs = self.database.programs
-        kept: Program | None = programs.known((self.name, key))
-        if kept is not None and kept.version == self.version:
-            return kept
-        return programs.keep((self.name, key), self._made(asked, after))
+        key = None if after is not None else asked.key
+        return self.database.programs.get(of_version(self.version, key), lambda: self._made(asked, after))
 
     def _made(self, asked: Asked, after: Position | None) -> Program:
         facts = self.database.facts
         request = requested(self.description, facts, asked, after)
         index = usable_index(self.description, request.field, request.metric)
-        is_kept = after is None and self.version is not None and asked.shape is not None
+        shape = None if after is not None else asked.shape
         return Program(
-            version=self.version,
             request=request,
             index=index,
             attempts=self._attempts(request, index, asked),
             oid=facts.vector_oids.get(VECTOR_STORAGE[request.field.data_type], BIT_OID),
-            shape=shape_of(self.database, (self.name, self.version, asked.shape) if is_kept else None),
+            shape=shape_of(self.database, self.version, shape),
         )
 
     def _attempts(self, request: Request, index: IndexDescription | None, asked: Asked) -> Sequence[Attempt]:
@@ -149,5 +139,6 @@ def _grouping(schema: CollectionSchema, asked: Asked, group_by: str | Sequence[s
     return Grouping(fields, asked.group_size, asked.strict_group_size)
 
 
-def shape_of(database: Database, key: Hashable | None) -> Shape:
-    return Shape(database.statements, key, numbered(database.engine.dialect))
+def shape_of(database: Database, version: str | None, key: Hashable | None) -> Shape:
+    """The shape of this key's statements, of a collection as it is known."""
+    return Shape(database.statements, of_version(version, key), numbered(database.engine.dialect))

@@ -23,7 +23,7 @@ from ..query import Entities, Groups, Position, Question, asked_of, entities_of
 from ..schema import CollectionSchema
 from ..wire import Command, Template, WireValue, wire_array
 from .explaining import replanned
-from .opening import opened
+from .opening import of_version, opened
 from .programs import shape_of
 from .round_trip import Changed, known, rows_at_once
 
@@ -32,13 +32,8 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[A]):
-    """A question in terms of a collection, with its statement.
+    """A question in terms of a collection, with its statement."""
 
-    version  what the collection was known by; None where this serves once
-    """
-
-    version: str | None
-    schema: CollectionSchema
     asked: A
     statement: Template
 
@@ -85,7 +80,7 @@ def _read(database: Database, collection: str, asking: Asking[A]) -> tuple[Readi
             return _read_at_once(database, collection, asking)
         except Changed:
             with opened(database, collection, asking.doing) as found:
-                there = _Collection(database, collection, found.version, found.description)
+                there = _Collection(database, found.version, found.description)
                 reading, command = there.command(asking, found.session)
                 [rows] = found.session.rows(found.session.run([command]))
                 return reading, rows
@@ -95,7 +90,7 @@ def _read(database: Database, collection: str, asking: Asking[A]) -> tuple[Readi
 
 def _read_at_once(database: Database, collection: str, asking: Asking[A]) -> tuple[Reading[A], Rows]:
     found = known(database, collection)
-    there = _Collection(database, collection, found.version, found.description)
+    there = _Collection(database, found.version, found.description)
     readings: list[Reading[A]] = []
 
     def commands(session: Session) -> list[Command]:
@@ -112,10 +107,9 @@ def _read_at_once(database: Database, collection: str, asking: Asking[A]) -> tup
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """A collection as it is known, by this name."""
+    """A collection as it is known."""
 
     database: Database
-    name: str
     version: str | None
     description: CollectionDescription
 
@@ -125,17 +119,14 @@ class _Collection:
         return reading, reading.statement.filled(given)
 
     def _reading(self, asking: Asking[A], session: Session, blanks: Sequence[str]) -> Reading[A]:
-        programs, key = self.database.programs, (self.name, asking.key)
-        is_kept = self.version is not None and asking.key is not None
-        kept: Reading[A] | None = programs.known(key) if is_kept else None
-        if kept is not None and kept.version == self.version:
-            return kept
-        made = asking.make(self.description, tables.table_of(self.description, self.database.facts.extension_schema))
-        has_shape = self.version is not None and asking.shape is not None
-        shape = shape_of(self.database, (self.name, self.version, asking.shape) if has_shape else None)
-        statement = shape.compiled("read", made.conditions, made.build, session, blanks)
-        reading = Reading(self.version, self.description.schema, made.asked, statement)
-        return programs.keep(key, reading) if is_kept else reading
+        def make() -> Reading[A]:
+            table = tables.table_of(self.description, self.database.facts.extension_schema)
+            made = asking.make(self.description, table)
+            shape = shape_of(self.database, self.version, asking.shape)
+            statement = shape.compiled("read", made.conditions, made.build, session, blanks)
+            return Reading(made.asked, statement)
+
+        return self.database.programs.get(of_version(self.version, asking.key), make)
 
 
 def query(database: Database, collection: str, question: Question) -> list[Record]:

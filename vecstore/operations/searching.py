@@ -147,13 +147,13 @@ def _program(collection: Opened, asked: Asked, after: Position | None) -> Progra
         return collection.fetch(estimating.rows(request, conditions))
 
     database = collection.database
-    maker = Maker(database, collection.name, collection.version, collection.description, explain)
+    maker = Maker(database, collection.version, collection.description, explain)
     return maker.program(asked, after)
 
 
 def _program_at_once(database: Database, collection: str, found: Known, asked: Asked) -> Program:
     def explain(request: Request, conditions: Conditions) -> Rows:
-        shape = shape_of(database, (collection, found.version, request.field.name))
+        shape = shape_of(database, found.version, request.field.name)
 
         def commands(session: Session) -> list[Command]:
             build = partial(estimating.rows, request, conditions)
@@ -162,7 +162,7 @@ def _program_at_once(database: Database, collection: str, found: Known, asked: A
         [rows] = rows_at_once(database, collection, "search", found.version, commands)
         return rows
 
-    return Maker(database, collection, found.version, found.description, explain).program(asked)
+    return Maker(database, found.version, found.description, explain).program(asked)
 
 
 def vectors_of(collection: Opened, request: Request, query: Query, asked: Asked) -> Any:
