@@ -101,3 +101,23 @@ def test_entities_are_inserted_found_and_deleted(step: Step, store: Store) -> No
     assert [(int(hit["id"]), hit["score"]) for hit in found] == [(3, 0), (2, 1)]
     step("deleteEntities")
     assert count(store, "SELECT id FROM books.entities") == 3
+
+
+@pytest.mark.parametrize("step", ["client.js"], indirect=True)
+def test_what_is_found_is_ranked_and_counted(step: Step) -> None:
+    for name in ("createCollection", "createIndex", "load", "insert"):
+        step(name)
+    # By L2 from 3: 0, 1 and 4; decayed from the id 1 on.
+    assert [int(hit["id"]) for hit in step("decayed")["results"]] == [3, 2, 1]
+    assert step("decayed")["results"][0]["score"] == 0.5
+    assert [(int(hit["id"]), hit["score"]) for hit in step("boosted")["results"]] == [
+        (3, 0),
+        (1, pytest.approx(0.8)),
+        (2, 1),
+    ]
+    buckets = step("counted")["agg_buckets"]
+    assert [(bucket["key"][0]["value"], bucket["metrics"]) for bucket in buckets] == [
+        ("2", {"nearest": 1}),
+        ("3", {"nearest": 0}),
+    ]
+    assert [int(bucket["hits"][0]["id"]) for bucket in buckets] == [2, 3]

@@ -1,5 +1,5 @@
 // The same as managers.js by the newest SDK: node client.js ADDRESS.
-const { MilvusClient, DataType } = require("milvus-of-today");
+const { MilvusClient, DataType, FunctionType } = require("milvus-of-today");
 
 const { answerSteps } = require("./steps");
 
@@ -8,6 +8,18 @@ const client = new MilvusClient({ address });
 
 const collection_name = "books";
 const partition_name = "novel";
+
+const ranker = (input_field_names, params) => ({
+  name: "ranker",
+  type: FunctionType.RERANK,
+  description: "",
+  input_field_names,
+  output_field_names: [],
+  params,
+});
+const decay = ranker(["id"], { reranker: "decay", function: "linear", origin: 1, scale: 2, decay: 0.5 });
+const boost = ranker([], { reranker: "boost", filter: "id == 1", weight: 0.1 });
+const nearby = { collection_name, data: [3, 0], limit: 3, output_fields: ["id"] };
 
 const steps = {
   createCollection: () =>
@@ -38,6 +50,19 @@ const steps = {
   insert: () => client.insert({ collection_name, data: [1, 2, 3].map((id) => ({ id, embedding: [id, 0] })) }),
   flush: () => client.flushSync({ collection_names: [collection_name] }),
   search: () => client.search({ collection_name, data: [3, 0], limit: 2, output_fields: ["id"] }),
+  decayed: () => client.search({ ...nearby, rerank: decay }),
+  boosted: () => client.search({ ...nearby, rerank: { functions: [boost, boost], params: { function_mode: "sum" } } }),
+  counted: () =>
+    client.search({
+      ...nearby,
+      search_aggregation: {
+        fields: ["id"],
+        size: 2,
+        metrics: { nearest: { op: "min", field_name: "_score" } },
+        order: [{ key: "nearest", direction: "desc" }],
+        top_hits: { size: 1 },
+      },
+    }),
   deleteEntities: () => client.deleteEntities({ collection_name, filter: "id in [1,2]" }),
   version: () => client.getVersion(),
   listDatabases: () => client.listDatabases(),
