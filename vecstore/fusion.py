@@ -143,9 +143,7 @@ def fused(rankings: Sequence[Ranking], ranker: Ranker, beside: Beside) -> list[t
 
     Raises InvalidArgument for raw scores that cannot be added.
     """
-    if isinstance(ranker, Boost):
-        ranker = Boosts(ranker)
-    if isinstance(ranker, Boosts):
+    if isinstance(ranker, Boost | Boosts):
         (ranking,) = rankings
         scored = zip(ranking.entities, ranking.scores, strict=True)
         boosted = {entity: ranker.boosted(score, entity[0], beside[entity]) for entity, score in scored}
@@ -175,8 +173,8 @@ def _decayed(rankings: Sequence[Ranking], decay: Decay, beside: Beside) -> dict[
     found: defaultdict[Entity, list[float]] = defaultdict(list)
     for ranking in rankings:
         for entity, score in zip(ranking.entities, ranking.scores, strict=True):
-            found[entity].append(decay.comparable(score, ranking.metric))
-    return {entity: decay.combined(scores) * decay.factor(*beside[entity]) for entity, scores in found.items()}
+            found[entity].append(decay.comparable(score, ranking.metric, entity[0], beside[entity]))
+    return {entity: decay.combined(scores) * decay.factor(beside[entity][0]) for entity, scores in found.items()}
 
 
 def _are_distances(rankings: Sequence[Ranking]) -> bool:

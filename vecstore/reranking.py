@@ -145,6 +145,7 @@ class Decay:
     norm_score  True: similarities are brought to 0..1 as Weighted does it. Distances are either way, by
                 1 - 2 * arctan(distance) / π, so that larger is better
     score_mode  what counts of an entity that several requests of a hybrid search found: "max", "sum" or "avg"
+    boost       Boost or Boosts, which change the scores before they decay
 
     An entity whose field is NULL has the score 0. Raises InvalidArgument.
     """
@@ -158,10 +159,13 @@ class Decay:
     decay: float = 0.5
     norm_score: bool = False
     score_mode: str = "max"
+    boost: Boost | Boosts | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.field, str):
             raise InvalidArgument(f"Decay: field must be the name of one, got {self.field!r:.40}")
+        if not isinstance(self.boost, Boost | Boosts | None):
+            raise InvalidArgument(f"Decay: boost must be Boost(...) or Boosts(...), got {self.boost!r:.40}")
         _check_choice("Decay: function", self.function, _CURVES)
         _check_choice("Decay: score_mode", self.score_mode, _COMBINED)
         if not isinstance(self.norm_score, bool):
@@ -191,7 +195,8 @@ class Decay:
 
     @property
     def needed(self) -> tuple[Needed, ...]:
-        return (NumberOf(self.field, is_moment=isinstance(self.origin, datetime)),)
+        number = NumberOf(self.field, is_moment=isinstance(self.origin, datetime))
+        return (number,) if self.boost is None else (number, *self.boost.needed)
 
     @property
     def _scale(self) -> float:
@@ -209,8 +214,13 @@ class Decay:
         distance = max(0.0, abs(value - origin) - self._offset)
         return _CURVES[self.function](distance / self._scale, self.decay)
 
-    def comparable(self, score: float, metric: Metric | None) -> float:
-        """A score that is larger for nearer entities; metric None: a rank of a text search."""
+    def comparable(self, score: float, metric: Metric | None, key: int | str, beside: Sequence[Any]) -> float:
+        """A score that is larger for nearer entities, boosted; metric None: a rank of a text search.
+
+        key, beside  of the entity: its primary key, and what was read of it
+        """
+        if self.boost is not None:
+            score = self.boost.boosted(score, key, beside[1:])
         is_similarity = metric is None or metric in LARGER_IS_NEARER
         return score if is_similarity and not self.norm_score else NORMALISED[metric](score)
 
@@ -273,6 +283,11 @@ class Boost:
         if self.random_field is not None:
             needed.append(SeedOf(self.random_field))
         return tuple(needed)
+
+    def boosted(self, score: float, key: int | str, beside: Sequence[Any]) -> float:
+        """The score of an entity of this primary key, of which this was read."""
+        factor = self.factor(key, iter(beside))
+        return score if factor is None else score * factor
 
     def factor(self, key: int | str, beside: Iterator[Any]) -> float | None:
         """What the score is to be multiplied by, None for nothing; takes what it needs from `beside`."""

@@ -152,6 +152,13 @@ def test_several_boosts_and_a_random_one(milvus: MilvusClient, products: str) ->
     assert all(0 <= hit["distance"] < 1 for hit in hits)
 
 
+def test_what_is_boosted_before_it_decays(milvus: MilvusClient, products: str) -> None:
+    ranker = FunctionScore([decay(origin=0, scale=1), boost(filter="id == 4", weight=100)])
+    (hits,) = milvus.search(products, [QUERY], limit=6, ranker=ranker)
+    assert [hit["id"] for hit in hits] == [4, 0, 1, 2, 3, 5]
+    assert hits[0]["distance"] == pytest.approx(100 * COSINES[4] * 0.5**4, rel=1e-5)
+
+
 def test_a_hybrid_search_is_ranked_by_a_decay(milvus: MilvusClient, products: str) -> None:
     requests = [AnnSearchRequest([QUERY], "v", {}, limit=20), AnnSearchRequest([[0.0, 1.0]], "v", {}, limit=20)]
     (hits,) = milvus.hybrid_search(products, requests, decay(origin=0, scale=1), limit=40)
@@ -190,7 +197,8 @@ def test_texts_are_ranked_as_well(milvus: MilvusClient, products: str) -> None:
         (function(None), "reranker name not specified"),
         (Function("b", FunctionType.BM25, ["text"], ["v"]), "BM25 is not rerank function"),
         (FunctionScore([]), "no rerank functions specified"),
-        (FunctionScore([decay(), boost(weight=1)]), "currently only supports one rerank function"),
+        (FunctionScore([decay(), decay()]), "currently only supports one rerank function"),
+        (FunctionScore([decay(), boost(filter="nothing >", weight=1)]), "cannot parse expression:  / nothing >, error"),
         (boost(filter="id == 1"), "must set weight params for weight scorer"),
         (boost(weight="heavy"), "parse function scorer weight params failed with error"),
         (boost(weight="inf"), "parse function scorer weight params failed with error"),

@@ -82,6 +82,16 @@ def test_what_counts_of_an_entity_that_several_requests_found(mode: str, score: 
     assert fused(rankings, decay, {("a", "p"): (0,)}) == [(("a", "p"), pytest.approx(score))]
 
 
+def test_what_is_boosted_before_it_decays() -> None:
+    decay = Decay("x", origin=0, scale=1, boost=Boost("a", weight=0.5))
+    # By L2 a distance of 2 is halved, and so is the similarity of 0.5 that it becomes.
+    assert ranked(Metric.L2, decay, {"k": (1, True), "l": (0, False)}, k=2.0, l=1.0) == [("l", 0.5), ("k", 0.25)]
+    both = Decay("x", origin=0, scale=1, boost=Boosts(Boost("a", weight=2), Boost(weight=3, random_seed=1)))
+    assert len(both.needed) == 2
+    with pytest.raises(InvalidArgument, match="boost must be"):
+        Decay("x", origin=0, scale=1, boost=Rrf())
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -47,23 +47,25 @@ def reranker_of(description: CollectionDescription, request: milvus_pb2.SearchRe
     functions = request.function_score.functions
     if not functions:
         raise invalid("rerank_builder: no rerank functions specified")
-    named = [_named(function) for function in functions]
-    if all(name == _BOOST for name, _ in named):
-        parameters = templates(request.expr_template_values)
-        boosts = [_boost(description, options, parameters) for _, options in named]
-        return _boosts(boosts, _options(request.function_score.params))
-    if len(functions) > 1:
-        raise invalid("rerank_builder: currently only supports one rerank function, or several of boost")
-    ((name, options),) = named
+    named = [(function, *_named(function)) for function in functions]
+    parameters = templates(request.expr_template_values)
+    boosts = [_boost(description, options, parameters) for _, name, options in named if name == _BOOST]
+    boost = _boosts(boosts, _options(request.function_score.params)) if boosts else None
+    others = [it for it in named if it[1] != _BOOST]
+    if not others:
+        return boost
+    if len(others) > 1:
+        raise invalid("rerank_builder: currently only supports one rerank function")
+    ((function, name, options),) = others
     if name != "decay":
         raise invalid(f"ranker {name!r:.40} is not supported here: a search is ranked by decay or boost")
-    return _decay(description, functions[0], options)
+    return _decay(description, function, options, boost)
 
 
-def filters_of(ranker: object) -> list[str]:
+def filters_of(ranker: Decay | Boosts | None) -> list[str]:
     """What its boosts hold of."""
-    boosts: Sequence[Boost] = ranker.boosts if isinstance(ranker, Boosts) else ()
-    return [boost.filter for boost in boosts if boost.filter is not None]
+    boosts = ranker.boost if isinstance(ranker, Decay) else ranker
+    return [boost.filter for boost in boosts.boosts if boost.filter] if isinstance(boosts, Boosts) else []
 
 
 def _named(function: Function) -> tuple[str, Parameters]:
@@ -96,7 +98,9 @@ def _fusing(name: str, options: Parameters) -> Rrf | Weighted:
     raise invalid(f"ranker {name!r:.40} is not supported: rrf, weighted and decay are")
 
 
-def _decay(description: CollectionDescription, function: Function, options: Parameters) -> Decay:
+def _decay(
+    description: CollectionDescription, function: Function, options: Parameters, boost: Boosts | None = None
+) -> Decay:
     names = function.input_field_names
     if len(names) != 1:
         raise invalid(f"rerank_builder: decay reranker requires exactly 1 input field, got {len(names)}")
@@ -116,7 +120,12 @@ def _decay(description: CollectionDescription, function: Function, options: Para
     mode = (options.text("score_mode") or "max").lower()
     try:
         return Decay(
-            field.name, function=curve.lower(), norm_score=options.flag("norm_score"), score_mode=mode, **given
+            field.name,
+            function=curve.lower(),
+            norm_score=options.flag("norm_score"),
+            score_mode=mode,
+            boost=boost,
+            **given,
         )
     except InvalidArgument as exc:
         raise invalid(f"rerank_builder: {str(exc).replace('Decay', 'decay', 1)}") from exc

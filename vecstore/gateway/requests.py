@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from ..description import CollectionDescription
 from ..ordering import plain_field
-from ..reranking import Reranker
+from ..reranking import Boosts, Decay
 from ..schema import DataType, Field, Metric, metrics_of
 from ..scores import LARGER_IS_NEARER
 from .errors import Fault, MilvusError, invalid
@@ -49,7 +49,7 @@ class Ask:
     strict_group_size: bool
     order_by: tuple[str, ...]
     decimals: int
-    ranker: Reranker | None
+    ranker: Decay | Boosts | None
 
     @property
     def selection(self) -> Mapping[str, Any]:
@@ -89,7 +89,7 @@ def _refuse_unserved(request: milvus_pb2.SearchRequest, given: Parameters) -> No
 
 def _ranker(
     description: CollectionDescription, request: milvus_pb2.SearchRequest, given: Parameters
-) -> Reranker | None:
+) -> Decay | Boosts | None:
     ranker = reranker_of(description, request)
     if ranker is not None and (group_by(description, given) or given.flag("search_iter_v2")):
         raise invalid("don't support use segment scorer with group_by or search_iterator")
