@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_milvus import Milvus
+from langchain_milvus import BM25BuiltInFunction, Milvus
 
 from vecstore import Store
 from vecstore.gateway import Gateway
@@ -69,3 +69,40 @@ def test_documents_are_replaced_and_picked_apart(documents: Milvus, store: Store
     assert documents.similarity_search("another page", k=1)[0].metadata["number"] == 99
     spread = documents.max_marginal_relevance_search("page 1", k=4, fetch_k=10)
     assert len({document.metadata["number"] for document in spread}) == 4
+
+
+def test_documents_are_searched_by_words_and_vectors_at_once(gateway: Gateway, store: Store) -> None:
+    hybrid = Milvus(
+        EMBEDDING,
+        builtin_function=BM25BuiltInFunction(analyzer_params={"type": "english"}),
+        vector_field=["dense", "sparse"],
+        connection_args={"uri": f"http://{gateway.address}"},
+        collection_name="articles",
+        consistency_level="Strong",
+    )
+    texts = ["A whale in the sea", "Ships and harbours", "Sailing ships at sea", "Nothing of that kind"]
+    hybrid.add_texts(texts, metadatas=[{"number": number} for number in range(4)], ids=["a", "b", "c", "d"])
+    found = hybrid.similarity_search("a ship sails", k=2, ranker_type="weighted", ranker_params={"weights": [0, 1]})
+    assert [document.metadata["number"] for document in found] == [2, 1]
+    fused = hybrid.similarity_search_with_score("A whale in the sea", k=1, ranker_type="rrf", ranker_params={"k": 60})
+    assert [document.page_content for document, _ in fused] == ["A whale in the sea"]
+    assert store.collection("articles").search_text("whales")[0].ids.tolist() == ["a"]
+    assert hybrid.delete(ids=["a"])
+    assert store.collection("articles").search_text("whales")[0].ids.tolist() == []
+    hybrid.client.close()
+
+
+def test_documents_are_searched_by_words_alone(gateway: Gateway) -> None:
+    words = Milvus(
+        None,
+        builtin_function=BM25BuiltInFunction(),
+        connection_args={"uri": f"http://{gateway.address}"},
+        collection_name="notes",
+        vector_field="sparse",
+        auto_id=True,
+    )
+    words.add_texts(["one whale", "two ships", "whale, whale, ship"])
+    found = words.similarity_search_with_score("whale", k=5)
+    assert [document.page_content for document, _ in found] == ["whale, whale, ship", "one whale"]
+    assert found[0][1] >= found[1][1] > 0
+    words.client.close()

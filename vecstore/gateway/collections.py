@@ -15,6 +15,7 @@ from . import state
 from .call import Call
 from .connecting import hybrid
 from .errors import Fault, MilvusError, invalid
+from .functions import functions_of
 from .names import check_collection
 from .schema import (
     OWN_PROPERTIES,
@@ -68,7 +69,8 @@ def _check_same(call: Call, name: str, schema: CollectionSchema) -> None:
     found = call.described(name)
     if found.name != name:
         raise MilvusError(Fault.ALIAS_COLLECTION_NAME_CONFLICT, database=call.database, alias=name)
-    if (found.schema.fields, found.schema.dynamic) != (schema.fields, schema.dynamic):
+    same = (found.schema.fields, found.schema.dynamic) == (schema.fields, schema.dynamic)
+    if not same or functions_of(found.schema) != functions_of(schema):
         raise invalid(f"create duplicate collection with different parameters, collection: {name}")
 
 

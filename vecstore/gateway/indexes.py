@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
+from ..bm25 import Bm25
 from ..description import CollectionDescription, IndexDescription, IndexState, OtherIndex
 from ..errors import IndexExists, IndexNotFound
 from ..naming import DYNAMIC_FIELD, index_name
@@ -32,6 +33,7 @@ from ..schema import (
 from . import state
 from .call import Call, number_of
 from .errors import Fault, MilvusError, invalid
+from .functions import Function, function_of
 from .schema import messages, pairs
 
 _EXACT_PROPERTY = "milvus.index."
@@ -50,6 +52,7 @@ _JSON_CASTS = {"BOOL": DataType.BOOL, "DOUBLE": DataType.DOUBLE, "VARCHAR": Data
 _WHOLE_CASTS = frozenset({"JSON", *(f"ARRAY_{cast}" for cast in _JSON_CASTS)})  # what a document contains
 
 _MOST_M, _LEAST_M, _MOST_EF, _MOST_LISTS = 100, 2, 1000, 32_768
+_BM25, _USUAL = "BM25", Bm25()
 _ROWS_A_LIST = 10  # fewer, and IVFFlat's clusters are hardly those of the data to come
 _ONLINE_FROM = 10_000  # rows; building takes long enough for writers to notice
 
@@ -80,8 +83,13 @@ class Asked:
         return self.told.get("json_path", "")
 
     @property
+    def is_of_vectors(self) -> bool:
+        """As clients see it: also on what a function makes."""
+        return bool(self.told.get("metric_type"))
+
+    @property
     def metric(self) -> Metric | None:
-        """Of a vector index."""
+        """Of vectors that are stored."""
         told = self.told.get("metric_type", "").upper()
         return Metric(told) if told in Metric.__members__ else None
 
@@ -89,6 +97,23 @@ class Asked:
 def asked_indexes(found: CollectionDescription) -> list[Asked]:
     """The indexes of a collection, as its clients know them; made by the library or SQL ones, too."""
     return [*_held(found), *_exact(found)]
+
+
+def bm25_of(found: CollectionDescription, output: str) -> Bm25:
+    """How what a function makes is ranked, as its index was asked for."""
+    told: Mapping[str, str] = next((it.told for it in asked_indexes(found) if it.field == output), {})
+    return _formula(told)
+
+
+def _formula(told: Mapping[str, str]) -> Bm25:
+    given = {}
+    for name, usual in (("k1", _USUAL.k1), ("b", _USUAL.b)):
+        value = told.get(f"bm25_{name}", usual)
+        try:
+            given[name] = float(value)
+        except ValueError:
+            raise invalid(f"param 'bm25_{name}' of an index should be a number, got {value!r:.40}") from None
+    return Bm25(**given)
 
 
 def metric_of(found: CollectionDescription, field_name: str) -> Metric | None:
@@ -165,7 +190,7 @@ def create_index(call: Call, request: Any) -> None:
         kept = json.dumps({_FIELD: asked.field, **asked.params})
         collection.alter(properties={f"{_EXACT_PROPERTY}{asked.name}": kept})
         return
-    properties = {_NAME: asked.name, _FIELD: asked.field, _PARAMS: json.dumps(dict(asked.params))}
+    properties = _properties(asked)
     online = collection.count() >= _ONLINE_FROM
     try:
         collection.create_index(target, spec, name=_identifier(found, asked.name), online=online, properties=properties)
@@ -174,14 +199,39 @@ def create_index(call: Call, request: Any) -> None:
             raise
 
 
+def _properties(asked: Asked) -> dict[str, str]:
+    """What is kept with an index of PostgreSQL."""
+    return {_NAME: asked.name, _FIELD: asked.field, _PARAMS: json.dumps(dict(asked.params))}
+
+
+def function_index(
+    found: CollectionDescription, function: Function, name: str, params: Mapping[str, str]
+) -> dict[str, Any]:
+    """The index on what a function makes, as the library's create_index() takes it; raises MilvusError."""
+    asked = _of_function(name, function, params)
+    _check_bm25(asked.told)
+    identifier = _identifier(found, asked.name)
+    return {"field_name": function.input, "spec": Gin(), "name": identifier, "properties": _properties(asked)}
+
+
 def _request(found: CollectionDescription, request: Any) -> Asked:
     params = pairs(request.extra_params)
     field = request.field_name
+    function = function_of(found.schema, field)
+    if function is not None:
+        return _of_function(request.index_name, function, params)
     if field not in found.schema.by_name and not (found.schema.dynamic and "json_path" in {**params, **_inner(params)}):
         raise invalid(f"cannot create index on non-exist field: {field}")
     params |= _untold(found, field, {**params, **_inner(params)})
     unnamed = Asked("", field, params, None)
     return Asked(request.index_name or f"{field}{unnamed.path.removeprefix(field)}", field, params, None)
+
+
+def _of_function(name: str, function: Function, params: Mapping[str, str]) -> Asked:
+    told = {**params, **_inner(params)}
+    usual = {"index_type": "AUTOINDEX", "metric_type": _BM25}
+    given = {**params, **{kind: value for kind, value in usual.items() if not told.get(kind)}}
+    return Asked(name or function.output, function.output, given, None)
 
 
 def _untold(found: CollectionDescription, field: str, told: Mapping[str, str]) -> Mapping[str, str]:
@@ -212,6 +262,10 @@ def _identifier(found: CollectionDescription, name: str) -> str:
 def _spec(call: Call, found: CollectionDescription, asked: Asked) -> tuple[IndexSpec | None, str]:
     """How PostgreSQL is to index it, None for not at all; and what: a field, or a path."""
     field, told = found.schema.by_name.get(asked.field), asked.told
+    function = function_of(found.schema, asked.field)
+    if function is not None:
+        _check_bm25(told)
+        return Gin(), function.input
     if field is not None and field.data_type.is_vector:
         return _vector_spec(call, found, field, told), field.name
     index_type = told.get("index_type", "")
@@ -223,6 +277,14 @@ def _spec(call: Call, found: CollectionDescription, asked: Asked) -> tuple[Index
     if field is None or field.data_type is DataType.JSON:
         return _json_spec(found, asked, told)
     return (Gin() if field.data_type is DataType.ARRAY else Btree()), field.name
+
+
+def _check_bm25(told: Mapping[str, str]) -> None:
+    if told["index_type"].upper() not in _SPARSE | {"AUTOINDEX"}:
+        raise invalid(f"data type {DataType.SPARSE_FLOAT_VECTOR} can't build with this index {told['index_type']}")
+    if told["metric_type"].upper() != _BM25:
+        raise invalid("index metric type of BM25 function output field must be BM25, got " + told["metric_type"])
+    _formula(told)
 
 
 def _json_spec(found: CollectionDescription, asked: Asked, told: Mapping[str, str]) -> tuple[IndexSpec, str]:
@@ -259,6 +321,8 @@ def _vector_spec(call: Call, found: CollectionDescription, field: Field, told: M
 def _metric(field: Field, told: Mapping[str, str]) -> Metric:
     known = metrics_of(field.data_type)
     asked = told.get("metric_type", "").upper() or known[0]
+    if asked == _BM25:
+        raise invalid("only BM25 Function output field support BM25 metric type")
     if asked not in known:
         raise invalid(
             f"field {field.name}: metric type {asked} not found or not supported, supported: [{' '.join(known)}]"
@@ -352,8 +416,7 @@ def alter_index(call: Call, request: Any) -> None:
     if index.held is None:
         collection.alter(properties={f"{_EXACT_PROPERTY}{index.name}": json.dumps({_FIELD: index.field, **params})})
         return
-    properties = {_NAME: index.name, _FIELD: index.field, _PARAMS: json.dumps(params)}
-    collection.index(index.held).alter_properties(properties)
+    collection.index(index.held).alter_properties(_properties(replace(index, params=params)))
 
 
 def drop_index(call: Call, request: Any) -> None:
@@ -365,7 +428,7 @@ def drop_index(call: Call, request: Any) -> None:
     if len(chosen) > 1:
         raise MilvusError(Fault.INDEX_DUPLICATES, indexName=request.index_name)
     index = chosen[0]
-    if index.metric is not None and state.holds_back_drops(found):
+    if index.is_of_vectors and state.holds_back_drops(found):
         raise invalid(f"vector index cannot be dropped on loaded collection: {found.oid}")
     collection = call.collection(found.name)
     if index.held is None:

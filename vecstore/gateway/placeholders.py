@@ -50,6 +50,15 @@ def placed(group: bytes) -> Placed:
         raise InvalidData(f"the query vectors cannot be read: {exc}") from None
 
 
+def kind_of(group: bytes) -> str:
+    """What a search is given, in Milvus's word; "None" for nothing that can be read."""
+    try:
+        placeholders = common_pb2.PlaceholderGroup.FromString(group).placeholders
+    except DecodeError:
+        placeholders = []
+    return common_pb2.PlaceholderType.Name(placeholders[0].type) if placeholders else "None"
+
+
 def _values(kind: int, values: Sequence[bytes]) -> Placed:
     if not values:
         raise InvalidData("no query vector given")

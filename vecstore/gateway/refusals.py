@@ -24,10 +24,11 @@ _WHY: Mapping[str, str] = {
         ReplicateMessage UpdateReplicateConfiguration GetReplicateConfiguration GetReplicateInfo CreateReplicateStream
         DumpMessages
     """,
-    "functions and their analyzers are not computed: text_match() uses PostgreSQL's text search, which "
-    "ts_debug() explains": """
-        AddCollectionFunction AlterCollectionFunction RunAnalyzer ComputePhraseMatchSlop AddFileResource
-        RemoveFileResource ListFileResources
+    "a function comes with the field that it makes: add_function_field() and drop_function_field()": """
+        AddCollectionFunction AlterCollectionFunction
+    """,
+    "texts are read by PostgreSQL's text search, which ts_debug() explains": """
+        RunAnalyzer ComputePhraseMatchSlop AddFileResource RemoveFileResource ListFileResources
     """,
     "DropCollectionFunction RPC is no longer supported; drop a function via drop_function_field": """
         DropCollectionFunction

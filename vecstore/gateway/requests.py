@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from pymilvus.grpc_gen import milvus_pb2
 
+from ..bm25 import Bm25
 from ..description import CollectionDescription
 from ..ordering import plain_field
 from ..reranking import Boosts, Decay
 from ..schema import DataType, Field, Metric, metrics_of
 from ..scores import LARGER_IS_NEARER
 from .errors import Fault, MilvusError, invalid
-from .indexes import metric_of
+from .functions import Function, functions_of
+from .indexes import bm25_of, metric_of
 from .parameters import Parameters, templates
 from .ranking import reranker_of
 
@@ -35,6 +37,7 @@ class Ask:
     options   ef, probes, radius, range_filter: what hybrid searches take as well
     decimals  to which scores are rounded, -1 for not at all
     ranker    of what is found
+    bm25      where what is looked for is what a function makes of `field`
     """
 
     field: Field
@@ -50,6 +53,7 @@ class Ask:
     order_by: tuple[str, ...]
     decimals: int
     ranker: Decay | Boosts | None
+    bm25: Bm25 | None
 
     @property
     def selection(self) -> Mapping[str, Any]:
@@ -59,8 +63,8 @@ class Ask:
 def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest, given: Parameters) -> Ask:
     """Raise MilvusError for what is out of range, or asks for what is not served."""
     _refuse_unserved(request, given)
-    field = _field(description, given.text("anns_field"))
-    metric = _metric(description, field, given.text("metric_type"))
+    field, function = _field(description, given.text("anns_field"))
+    metric = _metric(description, field, function, given.text("metric_type"))
     limit, offset = window(given, "topk")
     return Ask(
         field=field,
@@ -76,6 +80,7 @@ def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest
         order_by=tuple(given.names("order_by_fields")),
         decimals=decimals_of(given),
         ranker=_ranker(description, request, given),
+        bm25=None if function is None else bm25_of(description, function.output),
     )
 
 
@@ -96,19 +101,27 @@ def _ranker(
     return ranker
 
 
-def _field(description: CollectionDescription, name: str | None) -> Field:
-    schema = description.schema
-    if name is not None and name not in schema.by_name:
+def _field(description: CollectionDescription, name: str | None) -> tuple[Field, Function | None]:
+    """The field that is searched, and the function whose output was named: then it is the one that this is made of."""
+    schema, functions = description.schema, functions_of(description.schema)
+    if name is None:
+        names = [*(it.name for it in schema.vector_fields), *(it.output for it in functions)]
+        if len(names) != 1:
+            raise invalid("multiple anns_fields exist, please specify a anns_field in search_params")
+        name = names[0]
+    made = next((it for it in functions if it.output == name), None)
+    source = name if made is None else made.input
+    if source not in schema.by_name:
         raise invalid(f"failed to get field schema by name: fieldName({name:.80}) not found")
-    if name is not None:
-        return schema.by_name[name]
-    if len(schema.vector_fields) != 1:
-        raise invalid("multiple anns_fields exist, please specify a anns_field in search_params")
-    return schema.vector_fields[0]
+    return schema.by_name[source], made
 
 
-def _metric(description: CollectionDescription, field: Field, name: str | None) -> Metric | None:
+def _metric(
+    description: CollectionDescription, field: Field, function: Function | None, name: str | None
+) -> Metric | None:
     """The metric of the field's index, or the one asked for, which must be the same; None for a field of text."""
+    if function is not None and (name or _BM25).upper() != _BM25:
+        raise MilvusError(Fault.INVALID_PARAMETER, "metric type not match", expected=_BM25, actual=f"{name:.40}")
     possible = metrics_of(field.data_type)
     if not possible:
         return None
@@ -140,6 +153,8 @@ def _options(given: Parameters, metric: Metric | None) -> dict[str, Any]:
     """How far an index looks, as far as pgvector goes, and between which scores the answer lies."""
     ef, probes = given.integer("ef"), given.integer("nprobe")
     radius, range_filter = given.number("radius"), given.number("range_filter")
+    if metric is None and (radius, range_filter) != (None, None):
+        raise invalid("a search for words has no range: leave radius and range_filter out")
     if radius is not None and range_filter is not None and not is_farther(radius, range_filter, metric):
         raise invalid(
             f"metric type ({metric}), range_filter({range_filter}) must be "

@@ -16,6 +16,7 @@ from ..naming import DYNAMIC_FIELD
 from ..projection import ALL_FIELDS, Record
 from ..schema import CollectionSchema, DataType, Field
 from .errors import invalid
+from .functions import refuse_output
 from .records import dynamic_data, field_data
 
 _META_KEY = re.compile(r"""\$meta\[(['"])(?P<key>.+)\1\]""", re.DOTALL)
@@ -59,6 +60,7 @@ def output(schema: CollectionSchema, names: Iterable[str], *, key: bool, zone: t
     key  the primary key is given back, too
     """
     wanted = list(dict.fromkeys(_META_KEY.sub(r"\g<key>", name) for name in names))
+    refuse_output(schema, wanted)
     everything = ALL_FIELDS in wanted
     others = tuple(name for name in wanted if name not in schema.by_name and name != ALL_FIELDS)
     if others and not schema.dynamic:

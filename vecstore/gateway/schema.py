@@ -7,7 +7,7 @@ in a property of the collection, `milvus.field.<name>`, and shown again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,11 @@ from google.protobuf.message import DecodeError
 from pymilvus.grpc_gen import common_pb2, schema_pb2
 
 from ..description import CollectionDescription
-from ..schema import CollectionSchema, DataType, Field
+from ..naming import words_column
+from ..schema import TEXTS, CollectionSchema, DataType, Field
+from .analyzers import configuration
 from .errors import invalid
+from .functions import Function, asked_functions, function_message, functions_of, output_message
 
 _Type = schema_pb2.DataType
 
@@ -72,33 +75,39 @@ def parsed(data: bytes, message: Any) -> Any:
 
 def collection_schema(asked: Any, properties: Mapping[str, str], num_partitions: int) -> CollectionSchema:
     """A schema of Milvus as ours; raises MilvusError, InvalidSchema or InvalidName for what cannot be had here."""
-    if asked.functions:
-        names = ", ".join(function.name for function in asked.functions)
-        raise invalid(f"functions ({names}) are not computed by vecstore: insert their output as an ordinary field")
     if asked.struct_array_fields:
         names = ", ".join(field.name for field in asked.struct_array_fields)
         raise invalid(f"arrays of structs ({names}) are not supported by vecstore: use a JSON field")
     if asked.enable_namespace or asked.external_source:
         raise invalid("namespaces and external collections are not supported by vecstore")
     fields = [it for it in asked.fields if not it.is_dynamic]
+    functions = asked_functions(asked.functions, {it.name: it for it in fields})
     keys = [it.name for it in fields if it.is_primary_key]
     if not keys:
         raise invalid("primary key is not specified")
     if len(keys) > 1:
         raise invalid(f"there are more than one primary key, field name = {keys[0]}, {keys[1]}")
+    sources, made = {it.input for it in functions}, {it.output for it in functions}
+    stored = [it for it in fields if it.name not in made]
+    kept = {name: value for it in stored for name, value in field_property(it).items()}
+    kept |= {it.property_name: it.kept for it in functions}
     return CollectionSchema(
-        tuple(field(it, auto_id=asked.autoID and it.is_primary_key) for it in fields),
+        tuple(field(it, auto_id=asked.autoID and it.is_primary_key, bm25=it.name in sources) for it in stored),
         dynamic=asked.enable_dynamic_field,
         description=asked.description,
-        properties={**properties, **{name: kept for it in fields for name, kept in field_property(it).items()}},
+        properties={**properties, **kept},
         num_partitions=num_partitions or 16,
     )
 
 
-def field(asked: Any, *, auto_id: bool = False) -> Field:
-    """A field of Milvus as ours; raises MilvusError or InvalidSchema."""
+def field(asked: Any, *, auto_id: bool = False, bm25: bool = False) -> Field:
+    """A field of Milvus as ours; raises MilvusError or InvalidSchema.
+
+    bm25  a function makes a field of it
+    """
     data_type = _data_type(asked.name, asked.data_type)
     params = pairs(asked.type_params)
+    needs_words = bm25 or params.get("enable_match", "").lower() == "true"
     has_text = data_type is DataType.VARCHAR or (data_type is DataType.ARRAY and asked.element_type == _Type.VarChar)
     return Field(
         asked.name,
@@ -112,7 +121,8 @@ def field(asked: Any, *, auto_id: bool = False) -> Field:
         nullable=asked.nullable,
         default_value=_default(asked, data_type),
         partition_key=asked.is_partition_key,
-        text_search=_text_search(params) if data_type in {DataType.VARCHAR, DataType.TEXT} else None,
+        text_search=configuration(asked.name, params, needed=needs_words) if data_type in TEXTS else None,
+        bm25=bm25,
         description=asked.description,
     )
 
@@ -166,16 +176,6 @@ def _moment(value: int | str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _text_search(params: Mapping[str, str]) -> str | None:
-    """The text search configuration for a built-in analyzer: those of languages have PostgreSQL's names."""
-    try:
-        analyzer = json.loads(params.get("analyzer_params") or "{}")
-    except ValueError:
-        raise invalid("analyzer_params is no JSON") from None
-    kind = analyzer.get("type") if isinstance(analyzer, dict) else None
-    return "english" if kind == "english" else None
-
-
 def field_property(asked: Any) -> dict[str, str]:
     """The property that keeps what is not in a Field; empty where there is nothing."""
     kept = {name: value for name, value in pairs(asked.type_params).items() if name not in _SIZES}
@@ -206,12 +206,21 @@ def schema_message(found: CollectionDescription) -> Any:
         description=schema.description,
         autoID=schema.primary_key.auto_id,
         enable_dynamic_field=schema.dynamic,
-        fields=[
-            field_message(it, field_id(found, it.name), kept_of_field(schema.properties, it.name))
-            for it in schema.fields
+        fields=list(_field_messages(found)),
+        functions=[
+            function_message(it, field_id(found, it.input), output_id(found, it)) for it in functions_of(schema)
         ],
         properties=messages(shown_properties(schema.properties)),
     )
+
+
+def _field_messages(found: CollectionDescription) -> Iterator[Any]:
+    """What a function makes comes after what it is made of, as its number does."""
+    made = {it.input: it for it in functions_of(found.schema)}
+    for it in found.schema.fields:
+        yield field_message(it, field_id(found, it.name), kept_of_field(found.schema.properties, it.name))
+        if it.name in made:
+            yield output_message(made[it.name], output_id(found, made[it.name]))
 
 
 def field_message(ours: Field, number: int, kept: Mapping[str, str]) -> Any:
@@ -260,3 +269,8 @@ def _default_message(ours: Field) -> Any:
 def field_id(found: CollectionDescription, name: str) -> int:
     """The number of a field, which stays the same whatever becomes of others, and is given to no other field."""
     return _FIRST_COLUMN + found.numbers[name]
+
+
+def output_id(found: CollectionDescription, function: Function) -> int:
+    """The number of the field that a function makes: that of the column which keeps the words."""
+    return field_id(found, words_column(function.input))

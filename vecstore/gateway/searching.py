@@ -9,6 +9,7 @@ from typing import Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from ..bm25 import Bm25
 from ..collection import Collection
 from ..description import CollectionDescription
 from ..fusion import AnnRequest, TextRequest, Weighted
@@ -20,7 +21,7 @@ from .connecting import timestamp
 from .errors import invalid
 from .iterating import page_of
 from .parameters import Parameters, planning
-from .placeholders import Texts, placed
+from .placeholders import Texts, kind_of, placed
 from .querying import check_readable
 from .ranking import filters_of, ranker_of
 from .requests import MAX_WINDOW, Ask, ask_of, decimals_of, group_by, text_field, window
@@ -64,7 +65,7 @@ def _found(
     question = _question(call, request, description)
     ask, given, scope = question.ask, question.given, question.scope
     collection = call.collection(request.collection_name)
-    looked_for = _looked_for(request, group)
+    looked_for = _looked_for(request, ask, group)
     reached = None
     answers: Sequence[Sequence[Hit]]
     with planning(question.expressions):
@@ -131,12 +132,20 @@ def _answers(collection: Collection, looked_for: Texts | dict[str, Any], ask: As
 def _by_text(collection: Collection, looked_for: Texts, ask: Ask, scope: Scope) -> Sequence[Hits]:
     """Groups are made of the whole ranking."""
     limit, offset = (MAX_WINDOW, 0) if ask.group_by else (ask.limit, ask.offset)
-    part = TextRequest(text_field(ask.field).name, looked_for.texts, limit + offset, **ask.selection)
+    if ask.order_by:
+        raise invalid("what words find is in the order of its scores: order_by is not supported there")
+    part = _text_request(looked_for, ask, limit + offset)
     answers = collection.hybrid_search([part], ask.ranker or _RANKS, limit, offset=offset, **scope)
     if not ask.group_by:
         return answers
     asked = {"size": ask.group_size, "limit": ask.limit, "offset": ask.offset}
     return [Hits(grouped(hits, ask.group_by, **asked), hits.path) for hits in answers]
+
+
+def _text_request(looked_for: Texts, ask: Ask, limit: int) -> TextRequest:
+    formula = ask.bm25 or Bm25()
+    name = text_field(ask.field).name
+    return TextRequest(name, looked_for.texts, limit, **ask.selection, k1=formula.k1, b=formula.b)
 
 
 def _counted(
@@ -147,9 +156,12 @@ def _counted(
     return telling.answer(request.collection_name, counting, buckets, at=timestamp())
 
 
-def _looked_for(request: milvus_pb2.SearchRequest, group: bytes) -> Texts | dict[str, Any]:
+def _looked_for(request: milvus_pb2.SearchRequest, ask: Ask, group: bytes) -> Texts | dict[str, Any]:
     """Texts; or vectors, or the ids of entities whose vectors are meant, as the library takes them."""
     which = request.WhichOneof("search_input")
+    if ask.bm25 is not None and (which == "ids" or kind_of(group) != "VarChar"):
+        got = "ids" if which == "ids" else kind_of(group)
+        raise invalid(f"please provide varchar/text for BM25 Function based search, got {got}")
     if which is None:
         raise invalid("a search needs query vectors or ids")
     if which == "ids":
@@ -209,9 +221,9 @@ def _part(request: milvus_pb2.SearchRequest, ask: Ask) -> AnnRequest | TextReque
         raise invalid("a part of a hybrid search is ranked by its scores: function_score is not supported there")
     if request.HasField("search_aggregation"):
         raise invalid("search aggregation is not supported for hybrid search")
-    looked_for = _looked_for(request, request.placeholder_group)
+    looked_for = _looked_for(request, ask, request.placeholder_group)
     if isinstance(looked_for, Texts):
-        return TextRequest(text_field(ask.field).name, looked_for.texts, ask.limit, **ask.selection)
+        return _text_request(looked_for, ask, ask.limit)
     if "ids" in looked_for:
         raise invalid("a part of a hybrid search needs query vectors: it cannot be given ids")
     return AnnRequest(

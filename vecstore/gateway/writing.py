@@ -18,6 +18,7 @@ from ..schema import CollectionSchema
 from .call import Call
 from .connecting import timestamp
 from .errors import Fault, MilvusError, invalid
+from .functions import functions_of
 from .parameters import planning, templates
 from .records import Column, columns_of
 from .results import ids_of
@@ -115,6 +116,10 @@ def _columns(
 ) -> dict[str, Column]:
     if not request.num_rows:
         raise invalid("the num_rows (0) should be greater than 0")
+    made = {it.output for it in functions_of(description.schema)}
+    for data in request.fields_data:
+        if data.field_name in made and not data.is_dynamic:
+            raise invalid(f"Attempt to insert an unexpected function output field `{data.field_name}` to collection")
     unknown = [
         data.field_name
         for data in request.fields_data
