@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .conditions import Selection, key_of, rest_of
@@ -22,7 +23,7 @@ def check_limit(limit: object, *, name: str = "limit") -> int:
     return limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """The options of a search; `None` leaves the choice to the collection. Raises InvalidArgument.
 
@@ -79,12 +80,12 @@ class Asked:
         if self.group_by is None and (self.group_size, self.strict_group_size) != (1, False):
             raise InvalidArgument("group_size and strict_group_size belong to group_by='<field>'")
 
-    @property
+    @cached_property
     def key(self) -> Hashable | None:
         """Equal where the same is asked; None where that cannot be told."""
         return key_of(self, self.selection)
 
-    @property
+    @cached_property
     def shape(self) -> Hashable | None:
         """Equal where the same is asked but for the selection."""
         return rest_of(self)
@@ -93,6 +94,25 @@ class Asked:
 def _are_names(names: object) -> bool:
     listed = names if isinstance(names, list | tuple) else ()
     return 0 < len(listed) == len({name for name in listed if isinstance(name, str)})
+
+
+_LONGEST_FILTER = 4_096
+
+
+def asked(partition_names: Any, where: Any, filter: Any, filter_params: Any, *options: Any) -> Asked:  # noqa: A002
+    """Asked(Selection(...), *options), which is made and checked once where the same is asked again and again."""
+    if where is None and filter_params is None and (type(filter) is not str or len(filter) <= _LONGEST_FILTER):
+        try:
+            given = partition_names, filter, *options
+            return _asked(*[tuple(one) if type(one) is list else one for one in given])
+        except TypeError:  # of what cannot be remembered
+            pass
+    return Asked(Selection(partition_names, where, filter, filter_params), *options)
+
+
+@lru_cache(maxsize=1_024, typed=True)  # 1 is not True, nor 1.0
+def _asked(partition_names: Any, filter: Any, *options: Any) -> Asked:  # noqa: A002
+    return Asked(Selection(partition_names, None, filter), *options)
 
 
 def _is_one(number: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -111,7 +111,7 @@ class Selection:
 
 
 def key_of(asked: Any, selection: Selection) -> Hashable | None:
-    """What a question can be known by: its selection, and all else in its slots; None where that cannot be told."""
+    """What a question can be known by: its selection, and all else of it; None where that cannot be told."""
     known = selection.key
     rest = rest_of(asked)
     return None if known is None or rest is None else (known, rest)
@@ -119,7 +119,7 @@ def key_of(asked: Any, selection: Selection) -> Hashable | None:
 
 def rest_of(asked: Any) -> Hashable | None:
     """What a question can be known by but for its selection."""
-    rest = _slots_of(type(asked))(asked)  # type: ignore[arg-type]
+    rest = _rest_of(type(asked))(asked)  # type: ignore[arg-type]
     if list in map(type, rest):
         rest = tuple(tuple(value) if isinstance(value, list) else value for value in rest)
     try:
@@ -130,8 +130,8 @@ def rest_of(asked: Any) -> Hashable | None:
 
 
 @lru_cache
-def _slots_of(question: type) -> Callable[[Any], tuple[Any, ...]]:
-    return attrgetter(*(name for name in question.__slots__ if name != "selection"))  # type: ignore[attr-defined]
+def _rest_of(question: type) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(field.name for field in fields(question) if field.name != "selection"))
 
 
 _LONGEST_KEY = 4_096

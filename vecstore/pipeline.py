@@ -145,20 +145,22 @@ class Session:
         pgconn = self.connection.pgconn
         pgconn.enter_pipeline_mode()
         try:
-            prepares = self._send(pgconn, commands)
-            answers = self.connection.wait(_answers(pgconn, len(prepares)))
+            count, prepared = self._send(pgconn, commands)
+            answers = self.connection.wait(_answers(pgconn, count))
         finally:
             self._leave(pgconn)
-        for key, answer in zip(prepares, answers, strict=False):
-            if key is not None and answer.status != pq.ExecStatus.COMMAND_OK:
+        for place, key in prepared.items():
+            if place < len(answers) and answers[place].status != pq.ExecStatus.COMMAND_OK:
                 self._names.pop(key, None)
         if self._watched:
             self._check_process(answers)
-        if (error := _error_of(answers, len(prepares))) is not None:
+        if (error := _error_of(answers, count)) is not None:
             if error.sqlstate in UNPREPARED:
                 self._forget()
             raise error
-        return [answer for key, answer in zip(prepares, answers, strict=True) if key is None][-len(commands) :]
+        if prepared:
+            answers = [answer for place, answer in enumerate(answers) if place not in prepared]
+        return answers[-len(commands) :]
 
     def _check_process(self, answers: Sequence[PGresult]) -> None:
         """Behind a pooler: the process that answers must be the one that answered before, and that has it prepared."""
@@ -168,12 +170,12 @@ class Session:
         if process not in (None, self._process):
             raise InvalidArgument(f"another process of the server answers than before{POOLER}")
 
-    def _send(self, pgconn: PGconn, commands: Sequence[Command]) -> list[_Key | None]:
-        """Send the commands; for each answer that will come, the statement that it says is prepared, if it does."""
-        prepares: list[_Key | None] = []
+    def _send(self, pgconn: PGconn, commands: Sequence[Command]) -> tuple[int, dict[int, _Key]]:
+        """Send the commands. How many answers will come, and of which statement one says that it is prepared."""
+        prepared: dict[int, _Key] = {}
         for unwanted in self._unwanted:
             pgconn.send_query_params(b"DEALLOCATE " + unwanted, None)
-            prepares.append(None)
+        count = len(self._unwanted)
         self._unwanted.clear()
         for command in commands:
             key = (command.text, tuple(command.oids))
@@ -183,11 +185,12 @@ class Session:
             else:
                 if is_new:
                     pgconn.send_prepare(name, command.text, command.oids)
-                    prepares.append(key)
+                    prepared[count] = key
+                    count += 1
                 pgconn.send_query_prepared(name, command.values, command.formats, _BINARY)
-            prepares.append(None)
+            count += 1
         pgconn.pipeline_sync()
-        return prepares
+        return count, prepared
 
     def _name(self, key: _Key, *, at_once: bool) -> tuple[bytes | None, bool]:
         """The name that a statement is prepared under, and whether it has still to be; None: run it as it is."""

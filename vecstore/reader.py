@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement
 
-from .asking import Asked
+from .asking import Asked, asked
 from .conditions import Selection
 from .database import Database
 from .fusion import AnnRequest, Ranker, TextRequest
@@ -168,26 +168,29 @@ class Reader:
         IP and COSINE similarity descending. Raises InvalidData for a vector that does not fit, InvalidArgument,
         FilterError, FieldNotFound, PartitionNotFound, IndexNotFound for exact=False without an index.
         """
-        asked = Asked(
-            Selection(partition_names, where, filter, filter_params),
-            limit=limit,
-            offset=offset,
-            field=field,
-            metric=metric,
-            output_fields=output_fields,
-            ef=ef,
-            probes=probes,
-            exact=exact,
-            radius=radius,
-            range_filter=range_filter,
-            group_by=group_by,
-            group_size=group_size,
-            strict_group_size=strict_group_size,
-            order_by=order_by,
+        question = asked(
+            partition_names,
+            where,
+            filter,
+            filter_params,
+            limit,
+            offset,
+            field,
+            metric,
+            output_fields,
+            ef,
+            probes,
+            exact,
+            radius,
+            range_filter,
+            group_by,
+            group_size,
+            strict_group_size,
+            order_by,
         )
         if ranker is not None:
-            return hybrid.ranked_search(self._database, self.name, Query(vectors, ids), asked, ranker)
-        return searching.search(self._database, self.name, Query(vectors, ids), asked)
+            return hybrid.ranked_search(self._database, self.name, Query(vectors, ids), question, ranker)
+        return searching.search(self._database, self.name, Query(vectors, ids), question)
 
     def search_iterator(
         self,
@@ -219,7 +222,7 @@ class Reader:
         misses on an early page does not come later (exact=True misses none). Raises as search() does, of what is wrong
         with the question at once, and CollectionNotFound from the page after a drop.
         """
-        asked = Asked(
+        question = Asked(
             Selection(partition_names, where, filter, filter_params),
             field=field,
             metric=metric,
@@ -231,7 +234,7 @@ class Reader:
             range_filter=range_filter,
         )
         query = Query(vectors, ids)
-        return paging.search_pages(self._database, self.name, query, asked, batch_size=batch_size, limit=limit)
+        return paging.search_pages(self._database, self.name, query, question, batch_size=batch_size, limit=limit)
 
     def search_text(
         self,

@@ -23,7 +23,7 @@ from ..pipeline import Rows, Session
 from ..planning import Attempt, Exact
 from ..schema import Metric
 from ..search import Position, Request
-from ..vectors import DenseColumn, VectorColumn, as_query, decoder
+from ..vectors import DenseColumn, VectorColumn, as_query, decoder, plain_query
 from ..wire import Command, WireValue
 from . import estimating
 from .estimating import Conditions
@@ -84,7 +84,7 @@ def answers_at_once(database: Database, collection: str, query: Query, asked: As
     version = found.version
     try:
         program = _program_at_once(database, collection, found, asked)
-        given = as_query(program.request.field, program.request.metric, query.vectors)
+        given = _given(program, query.vectors)
     except VecstoreError as exc:  # the collection may be another by now
         raise Changed from exc
 
@@ -94,14 +94,13 @@ def answers_at_once(database: Database, collection: str, query: Query, asked: As
 
         return rows_at_once(database, collection, "search", version, commands, settings=attempt.settings)
 
-    return _answers(program, given, run)
+    return _answers(program.request, given, run)
 
 
 def answers(collection: Opened, query: Query, asked: Asked, *, after: Position | None = None) -> list[Answer]:
     """An answer for each query vector, in a transaction that is under way."""
     program = _program(collection, asked, after)
-    request = program.request
-    given = as_query(request.field, request.metric, vectors_of(collection, request, query, asked))
+    given = _given(program, vectors_of(collection, program.request, query, asked))
     session = collection.session
 
     def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
@@ -109,26 +108,44 @@ def answers(collection: Opened, query: Query, asked: Asked, *, after: Position |
         results = session.run([*settings, *program.commands(session, attempt, vectors)])
         return session.rows(results[len(settings) :])
 
-    return _answers(program, given, run)
+    return _answers(program.request, given, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Query vectors as they are sent, and what is tried for them, one after the other."""
+
+    vectors: Sequence[WireValue]
+    attempts: Sequence[Attempt]
+
+
+def _given(program: Program, vectors: Any) -> _Given:
+    field, index = program.request.field, program.index
+    if index is None or not index.half_precision:
+        plain = plain_query(field, vectors)
+        if plain is not None:
+            return _Given([WireValue(program.oid, plain)], program.attempts)
+    checked = as_query(field, program.request.metric, vectors)
+    attempts = program.attempts if _holds(index, program.request.metric, checked) else _without_index(program)
+    return _Given([WireValue(program.oid, data) for data in wire_values(checked)], attempts)
 
 
 def _answers(
-    program: Program, given: VectorColumn, run: Callable[[Attempt, Sequence[WireValue]], list[Rows]]
+    request: Request, given: _Given, run: Callable[[Attempt, Sequence[WireValue]], list[Rows]]
 ) -> list[Answer]:
     """Of each query vector, by the first attempt that gives all that was asked for, or by the last."""
-    request = program.request
-    attempts = program.attempts if _holds(program.index, request.metric, given) else _without_index(program)
-    wires = [WireValue(program.oid, data) for data in wire_values(given)]
     found: dict[int, Answer] = {}
-    for attempt in attempts:
-        waiting = [number for number in range(len(wires)) if number not in found]
+    waiting = list(range(len(given.vectors)))
+    for attempt in given.attempts:
+        is_last, path = attempt is given.attempts[-1], _path(attempt, given.attempts)
+        answered = run(attempt, [given.vectors[number] for number in waiting])
+        for number, rows in zip(waiting, answered, strict=True):
+            if is_last or request.is_whole(rows):
+                found[number] = Answer(request, request.in_order(rows), path)
+        waiting = [number for number in waiting if number not in found]
         if not waiting:
             break
-        path = _path(attempt, attempts)
-        for number, rows in zip(waiting, run(attempt, [wires[number] for number in waiting]), strict=True):
-            if attempt is attempts[-1] or request.is_whole(rows):
-                found[number] = Answer(request, request.in_order(rows), path)
-    return [found[number] for number in range(len(wires))]
+    return [found[number] for number in range(len(given.vectors))]
 
 
 def _without_index(program: Program) -> Sequence[Attempt]:

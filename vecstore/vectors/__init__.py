@@ -10,7 +10,7 @@ from __future__ import annotations
 from .columns import DenseColumn, SparseColumn, VectorColumn, as_matrix, as_query, check_norms, picked
 from .faults import Array, Fault, Nulls, Rows
 from .sparse import MAX_INDEXED_SPARSE_NONZERO
-from .wire import decoder
+from .wire import decoder, plain_query
 
 __all__ = [
     "MAX_INDEXED_SPARSE_NONZERO",
@@ -26,4 +26,5 @@ __all__ = [
     "check_norms",
     "decoder",
     "picked",
+    "plain_query",
 ]

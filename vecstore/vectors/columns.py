@@ -21,7 +21,6 @@ from .sparse import SparseRow, sparse_row
 T = TypeVar("T")
 
 _FLOAT32 = np.finfo(np.float32)
-_SINGLE = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +101,6 @@ def as_query(field: Field, metric: Metric, vectors: Any) -> VectorColumn:
     if metric not in metrics_of(field.data_type):
         known = ", ".join(metrics_of(field.data_type))
         raise InvalidArgument(f"field {field.name!r} is {field.data_type}: metric {metric} is not one of {known}")
-    quick = _quick_query(field, vectors)
-    if quick is not None:
-        return quick
     several = [vectors] if is_one(field.data_type, vectors) else vectors
     required = replace(field, nullable=False) if field.nullable else field
     column = as_matrix(required, several, what="query vector")
@@ -113,16 +109,6 @@ def as_query(field: Field, metric: Metric, vectors: Any) -> VectorColumn:
     if metric is Metric.COSINE:
         check_norms(column, what="query vector")
     return column
-
-
-def _quick_query(field: Field, vectors: Any) -> DenseColumn | None:
-    """What most searches come with: one float32 array, of ordinary numbers as its norm shows; None to look closer."""
-    if field.data_type is not DataType.FLOAT_VECTOR or type(vectors) is not np.ndarray:
-        return None
-    if vectors.dtype != _SINGLE or vectors.shape != (field.dim,):
-        return None
-    square = float(vectors.dot(vectors))
-    return DenseColumn(field, vectors.reshape(1, -1)) if 1e-30 < square < 1e30 else None  # noqa: PLR2004
 
 
 def check_norms(column: VectorColumn, *, what: str = "row") -> None:

@@ -1,8 +1,9 @@
-"""What PostgreSQL sends, in pgvector's binary format."""
+"""Vectors in pgvector's binary format: what PostgreSQL sends, and what is sent most often."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -44,3 +45,18 @@ def decoder(field: Field) -> Decoder:
     the machine's byte order and the caller's own; BINARY_VECTOR bytes; SPARSE_FLOAT_VECTOR {index from 0: value}.
     """
     return _DECODERS[field.data_type]
+
+
+_SINGLE, _SENT = np.dtype(np.float32), np.dtype(">f4")
+_HEAD = Struct(">HH")  # dimensions, and two bytes that are not used
+
+
+def plain_query(field: Field, vectors: Any) -> bytes | None:
+    """What most searches come with, to be sent: one float32 array, of ordinary numbers as its norm shows, which is what
+    as_query() would make of it. None to look closer.
+    """
+    if type(vectors) is not np.ndarray or vectors.dtype != _SINGLE or vectors.shape != (field.dim,):
+        return None
+    if field.data_type is not DataType.FLOAT_VECTOR or not 1e-30 < float(vectors.dot(vectors)) < 1e30:  # noqa: PLR2004
+        return None
+    return _HEAD.pack(len(vectors), 0) + vectors.astype(_SENT).tobytes()
