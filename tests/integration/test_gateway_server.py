@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ from vecstore.embedded.cluster import launch, stop
 from vecstore.errors import InvalidArgument, NotInstalled
 from vecstore.gateway import Gateway, Tls, serve, server
 from vecstore.gateway.calls import CALLS
+from vecstore.gateway.workers import Served, _reserved
 from waiting import SECONDS, eventually
 
 CREATE = "/milvus.proto.milvus.MilvusService/CreateCollection"
@@ -94,8 +96,10 @@ def test_a_client_comes_in_by_tls(database_url: URL, tmp_path: Path) -> None:
         client = MilvusClient(address, server_pem_path=str(certificate), server_name="localhost")
         assert client.list_databases() == ["default"]
         client.close()
-    with pytest.raises(InvalidArgument, match="cannot be read"):
-        serve(database_url, port=0, tls=Tls(certificate, tmp_path / "nothing"))
+    (tmp_path / "no.pem").write_text("-----BEGIN CERTIFICATE-----")
+    for pair in (Tls(certificate, tmp_path / "nothing"), Tls(tmp_path / "no.pem", key), Tls(key, key)):
+        with pytest.raises(InvalidArgument, match="cannot be read"):
+            serve(database_url, port=0, tls=pair)
 
 
 def test_a_port_that_is_taken_is_said(database_url: URL, gateway: Gateway) -> None:
@@ -328,6 +332,12 @@ def served(database_url: URL) -> Iterator[Callable[..., tuple[subprocess.Popen[s
         process.communicate(timeout=SECONDS)
 
 
+def workers_of(process: subprocess.Popen[str]) -> set[int]:
+    """Those that the first process has started; it is a worker, too."""
+    children = {pid: Path(f"/proc/{pid}/cmdline") for pid in children_of(process.pid)}
+    return {pid for pid, words in children.items() if not is_gone(pid) and b"spawn_main" in words.read_bytes()}
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_command_serves_until_it_is_told_to_end(
     served: Callable[..., tuple[subprocess.Popen[str], int]], workers: str
@@ -348,21 +358,37 @@ def test_the_command_serves_until_it_is_told_to_end(
 
 def test_a_worker_that_dies_is_replaced(served: Callable[..., tuple[subprocess.Popen[str], int]]) -> None:
     process, _ = served("--workers", "2")
-
-    def workers() -> set[int]:
-        children = {pid: Path(f"/proc/{pid}/cmdline") for pid in children_of(process.pid)}
-        return {pid for pid, words in children.items() if not is_gone(pid) and b"spawn_main" in words.read_bytes()}
-
-    eventually(workers)
-    (first,) = workers()
+    eventually(lambda: workers_of(process))
+    (first,) = workers_of(process)
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: workers() - {first})
+    eventually(lambda: workers_of(process) - {first})
+
+
+def test_no_worker_outlives_the_first_process(served: Callable[..., tuple[subprocess.Popen[str], int]]) -> None:
+    process, _ = served("--workers", "2")
+    eventually(lambda: workers_of(process))
+    workers = workers_of(process)
+    process.kill()
+    process.wait(SECONDS)
+    eventually(lambda: all(map(is_gone, workers)))
+
+
+def test_a_port_on_which_connections_have_just_ended_can_be_served() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as before:
+        port = before.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            before.accept()[0].close()  # who closes first keeps it for a minute
+            assert client.recv(1) == b""
+    with _reserved(Served(None, "127.0.0.1", port, None, None, "info")) as reserved:
+        assert reserved == port
 
 
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         (["--workers", "0"], "workers must be 1 or more"),
+        (["--port", "65536"], "port must be from 0 to 65,535, got 65536"),
+        (["--port", "65536", "--workers", "2"], "cannot listen on 127.0.0.1:65536"),
         (["--tls-cert", "cert.pem"], "--tls-cert and --tls-key go together"),
     ],
 )

@@ -46,7 +46,7 @@ def add_to(commands: Commands) -> None:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # what gRPC says by itself is not JSON
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what gRPC says by itself is not JSON
     from ..gateway import Tls  # noqa: PLC0415 - an optional part
     from ..gateway.workers import Served, run  # noqa: PLC0415
 

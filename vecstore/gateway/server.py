@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ _SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
 
 # What Milvus's own proxy takes: inserts of a client come in one message.
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+_LAST_PORT = 65_535
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ANONYMOUS = "root"
 _WRONG_TOKEN = "auth check failure, please check username and password are correct"  # noqa: S105 - Milvus's words
@@ -54,9 +56,11 @@ class Tls:
 
     def credentials(self) -> Any:
         try:
+            # gRPC says nothing of what it cannot read; a key that needs a password is none that it can.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.certificate, self.key, password="")
             pair = (Path(self.key).read_bytes(), Path(self.certificate).read_bytes())
         except OSError as exc:
-            raise InvalidArgument(f"the certificate or its key cannot be read: {exc}") from exc
+            raise InvalidArgument(f"the certificate {self.certificate} or its key cannot be read: {exc}") from exc
         return grpc.ssl_server_credentials([pair])
 
 
@@ -130,11 +134,13 @@ def serve(
     threads      how many calls run at once; more wait
     shared_port  other processes listen on the port, too
 
-    Raises InvalidArgument for a host without a token or a port that is taken, and what connect() and upgrade() raise:
-    a server's schema `vecstore` must be there.
+    Raises InvalidArgument for a host without a token, a port that is none or taken and a certificate that is none, and
+    what connect() and upgrade() raise: a server's schema `vecstore` must be there.
     """
     if host not in _LOOPBACK and not token:
         raise InvalidArgument(f"host {host!r} can be reached by others: give a token, which clients then must give too")
+    if not 0 <= port <= _LAST_PORT:  # gRPC would take another
+        raise InvalidArgument(f"port must be from 0 to {_LAST_PORT:,}, got {port}")
     stores = Stores(connect(target, max_connections=2 * threads))
     try:
         stores.default.list_collections()  # raises NotInstalled, SchemaOutdated

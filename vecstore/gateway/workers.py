@@ -86,10 +86,12 @@ def _reserved(served: Served) -> Iterator[int]:
     family = socket.AF_INET6 if ":" in served.host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a gateway before it has left in TIME_WAIT
         try:
             held.bind((served.host, served.port))
-        except OSError as exc:
-            raise InvalidArgument(f"cannot listen on {served.host}:{served.port}: {exc.strerror}") from exc
+        except (OSError, OverflowError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else exc
+            raise InvalidArgument(f"cannot listen on {served.host}:{served.port}: {why}") from exc
         yield held.getsockname()[1]
 
 
@@ -106,6 +108,9 @@ def _replaced(served: Served, port: int, ended: BaseProcess) -> BaseProcess:
 
 
 def _work(served: Served, port: int) -> None:
+    """Until told, or until the first process is there no more, which would leave us on the port with nobody to ask."""
     write_to_stderr(served.log_level)
+    first = multiprocessing.parent_process()
     with _until_told() as told, _started(served, port=port, shared_port=True):
-        told.wait()
+        while first is not None and first.is_alive() and not told.wait(timeout=1.0):
+            pass
