@@ -25,6 +25,7 @@ from sqlalchemy import URL, text
 
 import vecstore
 from killing import children_of, is_gone
+from samples import BOOK_FIELDS
 from vecstore import Store
 from vecstore.cli import main
 from vecstore.embedded import start
@@ -362,6 +363,24 @@ def test_a_worker_that_dies_is_replaced(served: Callable[..., tuple[subprocess.P
     (first,) = workers_of(process)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: workers_of(process) - {first})
+
+
+def test_calls_that_do_not_end_hold_no_process_back(
+    served: Callable[..., tuple[subprocess.Popen[str], int]], store: Store
+) -> None:
+    store.create_collection("books", BOOK_FIELDS)
+    process, port = served()
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'books.entities'::regclass")
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, store.engine.begin() as other:
+        other.execute(text("LOCK TABLE books.entities IN ACCESS EXCLUSIVE MODE"))
+        request = milvus_pb2.GetCollectionStatisticsRequest(collection_name="books")
+        future = stub_of(channel).GetCollectionStatistics.future(request)
+        eventually(lambda: other.execute(waiting).scalar())
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=SECONDS)
+        assert future.code() is not grpc.StatusCode.OK
+    assert process.returncode == 0
+    assert "calls were cut off" in log
 
 
 def test_no_worker_outlives_the_first_process(served: Callable[..., tuple[subprocess.Popen[str], int]]) -> None:

@@ -108,6 +108,7 @@ def batch_describe_collection(call: Call, request: Any) -> Any:
 def _description(call: Call, found: CollectionDescription) -> Any:
     kept = found.schema.properties
     return milvus_pb2.DescribeCollectionResponse(
+        status=common_pb2.Status(),  # one of several has its own
         schema=schema_message(found),
         collectionID=found.oid,
         created_timestamp=hybrid(found.created_at),

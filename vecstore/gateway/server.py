@@ -103,8 +103,11 @@ class Gateway:
         """Return when the gateway has been stopped."""
         self._server.wait_for_termination()
 
-    def stop(self, grace: float = _GRACE_SECONDS) -> None:
-        """Take no more calls, let those that are under way end for `grace` seconds, close the stores."""
+    def stop(self, grace: float = _GRACE_SECONDS) -> bool:
+        """Take no more calls, let those that are under way end for `grace` seconds, close the stores.
+
+        Returns whether they have ended; the clients of those that have not are gone.
+        """
         deadline = time.monotonic() + grace
         self._healthy.enter_graceful_shutdown()
         self._server.stop(grace).wait()
@@ -114,6 +117,7 @@ class Gateway:
         ending.join(max(0.0, deadline - time.monotonic()))
         self._stores.compactions.end(max(0.0, deadline - time.monotonic()))
         self._stores.close()
+        return not ending.is_alive()
 
 
 def serve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ..errors import InvalidArgument
 from .logs import write_to_stderr
-from .server import Gateway, Tls, serve
+from .server import Tls, serve
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _log = logging.getLogger("vecstore.gateway")
@@ -39,13 +40,13 @@ def run(served: Served, *, workers: int) -> None:
         raise InvalidArgument(f"workers must be 1 or more, got {workers}")
     write_to_stderr(served.log_level)
     if workers == 1:
-        with _until_told() as told, _started(served, shared_port=False):
+        with _until_told() as told, _serving(served, served.port, shared_port=False):
             told.wait()
         return
     if not hasattr(socket, "SO_REUSEPORT"):
         raise InvalidArgument("this system cannot share a port between processes: workers must be 1")
     # The first process creates the embedded server, or finds what is wrong, before there are others.
-    with _until_told() as told, _reserved(served) as port, _started(served, port=port, shared_port=True):
+    with _until_told() as told, _reserved(served) as port, _serving(served, port, shared_port=True):
         others = [_spawned(served, port) for _ in range(workers - 1)]
         try:
             while not told.wait(timeout=1.0):
@@ -57,15 +58,24 @@ def run(served: Served, *, workers: int) -> None:
                 process.join()
 
 
-def _started(served: Served, *, shared_port: bool, port: int | None = None) -> Gateway:
-    return serve(
+@contextmanager
+def _serving(served: Served, port: int, *, shared_port: bool) -> Iterator[None]:
+    """A gateway. Where calls are left at its end, so does the process: Python would wait as long as PostgreSQL does."""
+    gateway = serve(
         served.target,
         host=served.host,
-        port=served.port if port is None else port,
+        port=port,
         token=served.token,
         tls=served.tls,
         shared_port=shared_port,
     )
+    try:
+        yield
+    finally:
+        if not gateway.stop():
+            _log.warning("calls were cut off")
+            logging.shutdown()
+            os._exit(0)
 
 
 @contextmanager
@@ -111,6 +121,6 @@ def _work(served: Served, port: int) -> None:
     """Until told, or until the first process is there no more, which would leave us on the port with nobody to ask."""
     write_to_stderr(served.log_level)
     first = multiprocessing.parent_process()
-    with _until_told() as told, _started(served, port=port, shared_port=True):
+    with _until_told() as told, _serving(served, port, shared_port=True):
         while first is not None and first.is_alive() and not told.wait(timeout=1.0):
             pass
