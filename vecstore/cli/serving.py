@@ -18,6 +18,13 @@ The log, on standard error, has a line of JSON for each call.
 """
 
 _EPILOG = """\
+Examples:
+  vecstore serve
+  vecstore serve --target postgresql://me@db/library --workers 4
+  VECSTORE_TOKEN=root:Milvus vecstore serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+
+and in the program: MilvusClient("http://127.0.0.1:19530"), with token="root:Milvus" where one is needed.
+
 The token may also stand in the variable VECSTORE_TOKEN, where other users of the machine do not see it.
 """
 

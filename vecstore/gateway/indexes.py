@@ -215,7 +215,7 @@ def function_index(
 
 
 def _request(found: CollectionDescription, request: Any) -> Asked:
-    params = pairs(request.extra_params)
+    params = {name: value for name, value in pairs(request.extra_params).items() if value}
     field = request.field_name
     function = function_of(found.schema, field)
     if function is not None:

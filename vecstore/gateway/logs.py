@@ -1,4 +1,4 @@
-"""The log of a gateway: a line of JSON for each call. No vectors, no tokens, no filters."""
+"""The log of a gateway: a line of JSON for each call. No vectors, no tokens; of a filter what was wrong with it."""
 
 from __future__ import annotations
 
