@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from pymilvus import AnnSearchRequest, AsyncMilvusClient, DataType, MilvusClient, MilvusException, RRFRanker
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
@@ -264,3 +267,76 @@ def test_of_a_hybrid_search_the_filters_are_shown(milvus: MilvusClient, books: s
     parts = [AnnSearchRequest([[1, 2, 3, 4]], "embedding", {}, 3, expr=expr) for expr in (None, "year >")]
     why = reason(lambda: milvus.hybrid_search(books, parts, RRFRanker()))[1]
     assert why.startswith("failed to create query plan: cannot parse expression: year >, error: ")
+
+
+# The recipe for moving a collection
+
+
+def recipe() -> Callable[[MilvusClient, MilvusClient, str], None]:
+    """`move`, as it stands in the document."""
+    page = (Path(__file__).parents[2] / "docs/howto/milvus.md").read_text()
+    (block,) = [it for it in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def move(" in it]
+    names: dict[str, Any] = {"MilvusClient": MilvusClient}
+    exec(block.partition("other = serve(")[0], names)  # noqa: S102 - our own document
+    found: Callable[[MilvusClient, MilvusClient, str], None] = names["move"]
+    return found
+
+
+MOVED: dict[str, tuple[DataType, dict[str, Any], Any]] = {
+    "title": (DataType.VARCHAR, {"max_length": 20, "enable_match": True, "enable_analyzer": True}, "t"),
+    "tags": (DataType.ARRAY, {"element_type": DataType.VARCHAR, "max_length": 8, "max_capacity": 4}, ["x"]),
+    "meta": (DataType.JSON, {}, {"a": 1}),
+    "moment": (DataType.TIMESTAMPTZ, {}, "2026-01-02T03:04:05Z"),
+    "floats": (DataType.FLOAT_VECTOR, {"dim": 8}, [0.5] * 8),
+    "halves": (DataType.FLOAT16_VECTOR, {"dim": 8}, np.arange(8, dtype=np.float16)),
+    "brains": (DataType.BFLOAT16_VECTOR, {"dim": 8}, b"\x80\x3f" * 8),
+    "bytes8": (DataType.INT8_VECTOR, {"dim": 8}, np.arange(8, dtype=np.int8)),
+    "bits": (DataType.BINARY_VECTOR, {"dim": 16}, b"\x81\x07"),
+    "sparse": (DataType.SPARSE_FLOAT_VECTOR, {}, {3: 0.5, 70_000: 2.0}),
+}
+
+
+def test_the_recipe_moves_every_type_and_index(gateway: Gateway, milvus: MilvusClient) -> None:
+    schema = milvus.create_schema(auto_id=True, enable_dynamic_field=True, description="what was read")
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    for name, (kind, more, _) in MOVED.items():
+        schema.add_field(name, kind, nullable=True, **more)
+    params = milvus.prepare_index_params()
+    params.add_index("floats", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 32})
+    params.add_index("bits", index_type="BIN_FLAT", metric_type="JACCARD")
+    params.add_index("title", index_name="by_title")
+    params.add_index(
+        "meta", index_type="INVERTED", index_name="a", params={"json_path": "meta['a']", "json_cast_type": "double"}
+    )
+    milvus.create_collection(
+        "moved", schema=schema, index_params=params, properties={"owner": "library"}, consistency_level="Strong"
+    )
+    whole = {name: value for name, (_, _, value) in MOVED.items()}
+    milvus.insert("moved", [{**whole, "color": "red"}, dict.fromkeys(whole)] * 3)
+    milvus.create_partition("moved", "novel")
+    milvus.insert("moved", [whole], partition_name="novel")
+    milvus.create_alias("moved", "prod")
+    milvus.create_database("vecstore_moved")
+    there = MilvusClient(f"http://{gateway.address}", db_name="vecstore_moved")
+    try:
+        recipe()(milvus, there, "moved")
+        assert shown(there) == shown(milvus)
+        assert there.get_partition_stats("moved", "novel") == {"row_count": 1}
+    finally:
+        there.drop_alias("prod")
+        there.drop_collection("moved")
+        there.close()
+        milvus.drop_database("vecstore_moved")
+
+
+def shown(client: MilvusClient) -> list[Any]:
+    """All that a client sees of the collection "prod", but for its numbers and who draws the keys."""
+    described = client.describe_collection("prod")
+    fields = [{name: value for name, value in field.items() if name != "auto_id"} for field in described["fields"]]
+    names = ("description", "properties", "aliases", "consistency_level", "enable_dynamic_field", "num_partitions")
+    return [
+        [str(field) for field in fields],
+        {name: described[name] for name in names},
+        [client.describe_index("prod", name) for name in client.list_indexes("prod")],
+        [dict(row) for row in client.query("prod", "id > 0", output_fields=["*"])],
+    ]

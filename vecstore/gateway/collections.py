@@ -36,6 +36,7 @@ _LONGEST_NUMBER = 5
 _NOT_KEPT = {
     "collection.ttl.seconds": "entities do not expire: delete them by a filter on a time",
     "ttl_field": "entities do not expire: delete them by a filter on a time",
+    "allow_insert_auto_id": "keys of auto_id are drawn, and none is taken from a client",
     "dynamicfield.enabled": "whether a collection has dynamic fields is decided when it is created",
 }
 
