@@ -35,7 +35,7 @@ from .errors import (
     UnsupportedServer,
     translated,
 )
-from .liveness import take_unasked
+from .liveness import Unasked
 from .naming import OWN_SCHEMA, can_be_looked_up
 from .pipeline import UNPREPARED, Session, psycopg_connection, session_of
 from .recent import Recent
@@ -324,13 +324,8 @@ class Database:
         """
         facts = self.facts
         try:
-            connection = take_unasked(self.engine)
-            try:
+            with Unasked(self.engine) as connection:
                 return work(session_of(connection, facts.vector_oids, pooled=facts.pooled))
-            finally:
-                if psycopg_connection(connection).closed:
-                    connection.invalidate()
-                connection.close()
         except TRANSLATED as exc:
             raise translated(exc, doing=doing) from exc
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 from .database import Settings
 from .errors import InvalidArgument
-from .liveness import ask_when_taken
+from .liveness import LendingPool, ask_when_taken
 from .pipeline import psycopg_connection
 
 _CONNINFO = re.compile(r"\b(host|hostaddr|dbname|service)\s*=")
@@ -77,6 +77,7 @@ def engine_for(url: URL, settings: Settings) -> Engine:
     kept = min(_CONNECTIONS_KEPT, settings.max_connections)
     engine = create_engine(
         url,
+        poolclass=LendingPool,
         pool_size=kept,
         max_overflow=settings.max_connections - kept,
         hide_parameters=True,

@@ -19,7 +19,7 @@ from psycopg import errors, generators, pq
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq.abc import PGconn, PGresult
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ManagesConnection
 
 from .errors import POOLER, InvalidArgument
 from .wire import Command, register
@@ -238,7 +238,7 @@ def _error_of(answers: Sequence[PGresult], count: int) -> psycopg.Error | None:
     return psycopg.OperationalError("the connection is lost") if len(answers) < count else None
 
 
-def session_of(connection: PoolProxiedConnection, vector_oids: Mapping[str, int], *, pooled: bool = False) -> Session:
+def session_of(connection: ManagesConnection, vector_oids: Mapping[str, int], *, pooled: bool = False) -> Session:
     """The session of a connection of the engine's pool, which lives as long as the connection itself.
 
     pooled  on its way to the server there is another pool, which may give each transaction another process
@@ -250,7 +250,7 @@ def session_of(connection: PoolProxiedConnection, vector_oids: Mapping[str, int]
     return session
 
 
-def psycopg_connection(connection: PoolProxiedConnection) -> psycopg.Connection[tuple[Any, ...]]:
+def psycopg_connection(connection: ManagesConnection) -> psycopg.Connection[tuple[Any, ...]]:
     """The driver's connection; raises TypeError where it is not psycopg's."""
     found = connection.driver_connection
     if not isinstance(found, psycopg.Connection):

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import vecstore
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, Hnsw, Store
 from vecstore.catalog import plan_look
+from vecstore.liveness import LendingPool, Unasked
 from vecstore.operations.round_trip import known, rows_at_once
 from vecstore.pipeline import psycopg_connection, session_of
 from vecstore.wire import Command
@@ -380,6 +382,37 @@ def test_a_search_whose_connection_died_is_made_on_another(store: Store) -> None
                 )
             )
         assert books.search(QUERY, limit=3)[0].ids.tolist() == found
+
+
+def test_who_listens_for_connections_that_are_taken_hears_of_each(store: Store) -> None:
+    books = filled(store)
+    books.search(QUERY)
+    taken: list[object] = []
+    event.listen(store.engine, "checkout", lambda *what: taken.append(what))
+    for count in (1, 2, 3):
+        books.search(QUERY)
+        assert len(taken) == count
+
+
+def test_many_threads_share_few_connections_and_give_all_of_them_back(database_url: URL) -> None:
+    with vecstore.connect(database_url, max_connections=2) as store:
+        books = filled(store)
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda _: books.search(QUERY, limit=3)[0].ids.tolist(), range(200)))
+        pool = store.engine.pool
+        assert isinstance(pool, LendingPool)
+        assert (pool.checkedout(), pool.checkedin() <= 2) == (0, True)
+    assert found == [found[0]] * 200
+
+
+def test_a_connection_that_is_lent_and_left_in_a_transaction_is_closed(store: Store) -> None:
+    def begun() -> int:
+        with Unasked(store.engine) as connection:
+            driver = psycopg_connection(connection)
+            driver.execute("SELECT 1")
+            return driver.info.backend_pid
+
+    assert begun() != begun()
 
 
 def test_what_an_engine_does_when_a_transaction_begins_is_done_for_every_call(database_url: URL, store: Store) -> None:
