@@ -64,7 +64,7 @@ def index(field: str, **asked: Any) -> Any:
 
 ENDED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE query LIKE 'ANALYZE%' AND datname = current_database()
+    WHERE query LIKE 'ANALYZE%' AND wait_event_type = 'Lock' AND datname = current_database()
 """
 VACUUMED = """
     SELECT count(last_vacuum) FROM pg_stat_user_tables WHERE relid = 'books.entities__default'::regclass
