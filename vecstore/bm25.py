@@ -134,17 +134,15 @@ class Bm25Search:
 
     @property
     def _any(self) -> ColumnElement[bool]:
-        return _has(self._kept, " | ".join([word.quoted for word in self.words]))
+        return _has(self._kept, _query(" | ".join([word.quoted for word in self.words])))
 
     def frequencies(self, partition_names: Sequence[str] | None) -> Select[Any]:
         """One row: how many texts have each of the words, in the partitions that are searched."""
         table = self.search.table
-        searched = _searched(table, partition_names)
-        counts = (
-            select(func.count()).select_from(table).where(_has(self._kept, word.quoted), *searched)
-            for word in self.words
-        )
-        return select(*(count.scalar_subquery() for count in counts))
+        counts: list[ColumnElement[Any]] = [
+            func.count().filter(_has(self._kept, _once(word.quoted))) for word in self.words
+        ]
+        return select(*counts).select_from(table).where(self._any, *_searched(table, partition_names))
 
     def statement(self, bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> Select[Any]:
         """Rows of key, score, place and the projection's columns."""
@@ -195,8 +193,13 @@ def _query(text: str) -> ColumnElement[Any]:
     return cast(literal(text, Text()), TSQUERY())
 
 
-def _has(kept: ColumnElement[Any], query: str) -> ColumnElement[bool]:
-    return kept.op("@@", return_type=Boolean(), is_comparison=True)(_query(query))
+def _once(text: str) -> ColumnElement[Any]:
+    """A query that is read once: a plan for any query would read it anew for each row."""
+    return select(_query(text)).scalar_subquery()
+
+
+def _has(kept: ColumnElement[Any], query: ColumnElement[Any]) -> ColumnElement[bool]:
+    return kept.op("@@", return_type=Boolean(), is_comparison=True)(query)
 
 
 _EVEN: ColumnElement[Any] = cast(literal("{1,1,1,1}", Text(), literal_execute=True), ARRAY(REAL()))
@@ -204,8 +207,9 @@ _EVEN: ColumnElement[Any] = cast(literal("{1,1,1,1}", Text(), literal_execute=Tr
 
 def _times(kept: ColumnElement[Any], word: Word) -> ColumnElement[float]:
     """How often a word is in a text, NULL for not at all: whether it is, is found out in a tenth of the time."""
-    times: ColumnElement[float] = cast(func.pg_catalog.ts_rank_cd(_EVEN, kept, _query(word.quoted)), Double())
-    return case((_has(kept, word.quoted), times))
+    query = _once(word.quoted)
+    times: ColumnElement[float] = cast(func.pg_catalog.ts_rank_cd(_EVEN, kept, query), Double())
+    return case((_has(kept, query), times))
 
 
 # No text has a word that is a blank. A text without two words that are asked for together has the rank 1e-20.

@@ -25,6 +25,7 @@ from vecstore import (
     Gin,
     IndexDeclaration,
     InvalidArgument,
+    InvalidData,
     InvalidSchema,
     OperationRefused,
     PartitionNotFound,
@@ -125,6 +126,14 @@ def test_scores_are_those_of_the_formula(pages: Collection, reference: Reference
         assert found(pages, "white whale", k1=k1, b=b) == pytest.approx(expected)
 
 
+def test_a_search_answers_the_same_however_often_it_is_made(filled: Collection) -> None:
+    """From some time on the server has a plan for any words."""
+    filled.create_index("body", Gin())
+    answers = [found(filled, query) for _ in range(10) for query in ("sea whale", "cat tale")]
+    assert answers == answers[:2] * 10
+    assert answers[0].keys() == {0, 1, 2}
+
+
 def test_equal_scores_are_in_the_order_of_the_keys_and_pages_fit_together(pages: Collection) -> None:
     pages.insert([row(key, "one whale" if key % 2 else "a whale and a whale") for key in range(20)])
     [whole] = pages.search_text("whale", 20)
@@ -210,6 +219,42 @@ def test_partitions_are_searched_by_what_they_have_themselves(pages: Collection,
     pages.insert([row(key, "a whale, and no ship") for key in range(10, 20)])
     assert found(pages, "whale sea", partition_names=["novel"]) == pytest.approx(reference("whale sea", novels))
     assert len(found(pages, "whale sea")) == 15
+
+
+def test_partitions_of_a_key_are_searched_as_one(store: Store, reference: Reference) -> None:
+    tenant = Field("tenant", DataType.INT64, partition_key=True)
+    pages = store.create_collection("pages", (*FIELDS, tenant), num_partitions=4)
+    bodies = random_texts(60)
+    pages.insert([row(key, body, tenant=key % 7) for key, body in bodies.items()])
+    pages.create_index("body", Gin())
+    scores = reference("white whale", bodies)
+    assert found(pages, "white whale") == pytest.approx(scores)
+    mine = {key: score for key, score in scores.items() if key % 7 == 3}
+    assert found(pages, "white whale", filter="tenant == 3") == pytest.approx(mine)
+
+
+def test_an_alias_is_searched_and_a_long_name_has_its_words(store: Store) -> None:
+    body = replace(BODY, name="b" * 63)
+    pages = store.create_collection("pages", (FIELDS[0], body))
+    pages.insert([{"id": 1, body.name: "a whale"}])
+    pages.create_index(body.name, Gin())
+    store.create_alias("pages", "prod")
+    assert list(found(store.collection("prod"), "whales")) == [1]
+    assert [index.field for index in pages.describe().indexes] == [body.name]
+    pages.drop_field(body.name)
+    assert list(pages.table.c.keys()) == ["id", "_partition"]
+
+
+def test_a_text_of_too_many_words_is_refused(store: Store) -> None:
+    endless = " ".join(f"word{number}" for number in range(150_000))
+    plain = Field("body", DataType.TEXT)
+    pages = store.create_collection("pages", (FIELDS[0], replace(plain, bm25=True)))
+    with pytest.raises(InvalidData):
+        pages.insert([{"id": 1, "body": endless}])
+    pages.alter_field(plain)
+    pages.insert([{"id": 1, "body": endless}])
+    with pytest.raises(InvalidData, match="more words than PostgreSQL's text search takes"):
+        pages.alter_field(replace(plain, bm25=True))
 
 
 def test_the_length_of_a_text_is_the_number_of_its_words(pages: Collection, store: Store) -> None:

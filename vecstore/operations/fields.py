@@ -25,6 +25,7 @@ _DUPLICATE_COLUMN = "42701"
 _VALUES_REFUSED: Mapping[str, str] = {
     "23502": "there are entities without a value: declare it nullable=True, or a new one with a default_value",
     "23514": "there are values that do not fit into it",
+    "54000": "there are texts of more words than PostgreSQL's text search takes, 1 MB",
 }
 
 
