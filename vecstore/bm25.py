@@ -28,6 +28,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     case,
     cast,
     func,
@@ -42,6 +43,7 @@ from .errors import InvalidArgument
 from .naming import words_column
 from .schema import Field
 from .text_search import TextSearch
+from .wire import WireValue, wire_double, wire_text
 from .words import words_of
 
 MAX_WORDS = 256
@@ -87,9 +89,13 @@ class Lengths:
     mean: float
 
 
-def words_in(field: Field, text: str) -> Select[Any]:
+TEXT = "vecstore_text"
+"""The parameter of words_in()."""
+
+
+def words_in(field: Field) -> Select[Any]:
     """The words of a query, made as those of the texts are: rows of lexeme and number."""
-    parts = func.pg_catalog.unnest(words_of(field, literal(text, Text())))
+    parts = func.pg_catalog.unnest(words_of(field, bindparam(TEXT, None, Text())))
     found = parts.table_valued("lexeme", "positions", "weights")
     return select(found.c.lexeme, func.pg_catalog.cardinality(found.c.positions)).order_by(found.c.lexeme)
 
@@ -121,12 +127,37 @@ def _searched(source: FromClause, partition_names: Sequence[str] | None) -> list
     return [] if partition_names is None else [in_partitions(source, partition_names)]
 
 
+_ANY, _FLAT, _HELD_BACK = "vecstore_any", "vecstore_flat", "vecstore_held_back"
+
+
+def _word(number: int) -> str:
+    return f"vecstore_word{number}"
+
+
+def _weight(number: int) -> str:
+    return f"vecstore_weight{number}"
+
+
+def queries(words: Sequence[Word]) -> dict[str, WireValue]:
+    """The parameters of both statements that say what is looked for."""
+    texts = {_word(number): word.quoted for number, word in enumerate(words)}
+    return {name: wire_text(query) for name, query in ({_ANY: " | ".join(texts.values())} | texts).items()}
+
+
+def weights(words: Sequence[Word], bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> dict[str, WireValue]:
+    """The parameters of the ranking that say what it is worth."""
+    given = {_FLAT: bm25.k1 * (1 - bm25.b), _HELD_BACK: bm25.k1 * bm25.b / lengths.mean}
+    for number, (word, frequency) in enumerate(zip(words, frequencies, strict=True)):
+        given[_weight(number)] = word.times * _idf(lengths.texts, frequency) * (bm25.k1 + 1)
+    return {name: wire_double(value) for name, value in given.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Bm25Search:
-    """The entities whose text has any of the words, best first; NULL has none."""
+    """The entities whose text has any of so many words, best first; NULL has none. The words are parameters."""
 
     search: TextSearch
-    words: Sequence[Word]
+    words: int
 
     @property
     def _kept(self) -> ColumnElement[Any]:
@@ -134,21 +165,21 @@ class Bm25Search:
 
     @property
     def _any(self) -> ColumnElement[bool]:
-        return _has(self._kept, _query(" | ".join([word.quoted for word in self.words])))
+        return _has(self._kept, _query(_ANY))
 
     def frequencies(self, partition_names: Sequence[str] | None) -> Select[Any]:
         """One row: how many texts have each of the words, in the partitions that are searched."""
         table = self.search.table
         counts: list[ColumnElement[Any]] = [
-            func.count().filter(_has(self._kept, _once(word.quoted))) for word in self.words
+            func.count().filter(_has(self._kept, _once(_word(number)))) for number in range(self.words)
         ]
         return select(*counts).select_from(table).where(self._any, *_searched(table, partition_names))
 
-    def statement(self, bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> Select[Any]:
+    def ranking(self) -> Select[Any]:
         """Rows of key, score, place and the projection's columns."""
         search = self.search
-        length, places = "vecstore.length", [f"vecstore.tf{number}" for number in range(len(self.words))]
-        counts = [_times(self._kept, word).label(name) for word, name in zip(self.words, places, strict=True)]
+        length, places = "vecstore.length", [f"vecstore.tf{number}" for number in range(self.words)]
+        counts = [_times(self._kept, number).label(name) for number, name in enumerate(places)]
         columns = search.projection.columns(search.table)
         key = search.table.c[search.key].label("vecstore.id")
         place = search.table.c[search.place].label("vecstore.place")
@@ -159,13 +190,9 @@ class Bm25Search:
             .offset(literal(0, literal_execute=True))
             .subquery("counted")
         )
-        held_back = _number(bm25.k1 * bm25.b / lengths.mean) * row.c[length]
-        parts = [
-            _number(word.times * _idf(lengths.texts, frequency) * (bm25.k1 + 1))
-            / (1 + (_number(bm25.k1 * (1 - bm25.b)) + held_back) / row.c[name])
-            for word, frequency, name in zip(self.words, frequencies, places, strict=True)
-        ]
-        score = _sum([func.coalesce(part, 0.0) for part in parts]).label("vecstore.score")
+        norm = _number(_FLAT) + _number(_HELD_BACK) * row.c[length]
+        parts = [_number(_weight(number)) / (_constant(1) + norm / row.c[name]) for number, name in enumerate(places)]
+        score = _sum([func.coalesce(part, _constant(0)) for part in parts]).label("vecstore.score")
         given = [row.c[str(column.key)] for column in columns]
         order = (score.desc(), row.c["vecstore.id"], row.c["vecstore.place"])
         found = select(row.c["vecstore.id"], score, row.c["vecstore.place"], *given).order_by(*order)
@@ -177,8 +204,12 @@ def _idf(texts: float, frequency: int) -> float:
     return math.log(1 + (max(texts, frequency) - frequency + 0.5) / (frequency + 0.5))
 
 
-def _number(value: float) -> ColumnElement[float]:
-    return literal(value, Double())
+def _number(name: str) -> ColumnElement[float]:
+    return bindparam(name, None, Double())
+
+
+def _constant(value: float) -> ColumnElement[float]:
+    return literal(float(value), Double(), literal_execute=True)
 
 
 def _sum(parts: Sequence[ColumnElement[float]]) -> ColumnElement[float]:
@@ -189,13 +220,13 @@ def _sum(parts: Sequence[ColumnElement[float]]) -> ColumnElement[float]:
     return _sum(parts[:half]) + _sum(parts[half:])
 
 
-def _query(text: str) -> ColumnElement[Any]:
-    return cast(literal(text, Text()), TSQUERY())
+def _query(name: str) -> ColumnElement[Any]:
+    return cast(bindparam(name, None, Text()), TSQUERY())
 
 
-def _once(text: str) -> ColumnElement[Any]:
+def _once(name: str) -> ColumnElement[Any]:
     """A query that is read once: a plan for any query would read it anew for each row."""
-    return select(_query(text)).scalar_subquery()
+    return select(_query(name)).scalar_subquery()
 
 
 def _has(kept: ColumnElement[Any], query: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -205,9 +236,9 @@ def _has(kept: ColumnElement[Any], query: ColumnElement[Any]) -> ColumnElement[b
 _EVEN: ColumnElement[Any] = cast(literal("{1,1,1,1}", Text(), literal_execute=True), ARRAY(REAL()))
 
 
-def _times(kept: ColumnElement[Any], word: Word) -> ColumnElement[float]:
+def _times(kept: ColumnElement[Any], number: int) -> ColumnElement[float]:
     """How often a word is in a text, NULL for not at all: whether it is, is found out in a tenth of the time."""
-    query = _once(word.quoted)
+    query = _once(_word(number))
     times: ColumnElement[float] = cast(func.pg_catalog.ts_rank_cd(_EVEN, kept, query), Double())
     return case((_has(kept, query), times))
 

@@ -29,7 +29,7 @@ from .errors import InvalidArgument
 
 BIT_OID = 1560
 TEXT_OID = 25
-_INT8, _INT8_ARRAY, _TEXT_ARRAY = 20, 1016, 1009
+_INT8, _FLOAT8, _INT8_ARRAY, _TEXT_ARRAY = 20, 701, 1016, 1009
 _TIMESTAMPTZ_OID, _JSONB_OID = 1184, 3802
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_PARAMETERS = 65_535
@@ -43,6 +43,14 @@ class WireValue:
 
     oid: int
     data: bytes
+
+
+def wire_text(value: str) -> WireValue:
+    return WireValue(TEXT_OID, value.encode())
+
+
+def wire_double(value: float) -> WireValue:
+    return WireValue(_FLOAT8, _DOUBLE.pack(value))
 
 
 def wire_array(values: NDArray[np.int64] | list[str]) -> WireValue:
@@ -59,6 +67,7 @@ def wire_array(values: NDArray[np.int64] | list[str]) -> WireValue:
     return WireValue(oid, _ARRAY_HEAD.pack(dimensions, 0, element, len(values), 1)[: 12 + 8 * dimensions] + elements)
 
 
+_DOUBLE = struct.Struct(">d")
 # Dimensions, whether there are NULLs, the type of the elements; then of each dimension its length and first index.
 _ARRAY_HEAD = struct.Struct(">iiIii")
 

@@ -213,13 +213,15 @@ def _too_long(database: Database, collection: str, batch: Batch, cause: Database
     """PostgreSQL does not say which value its index could not take; it is the longest of those that are indexed."""
     with database.reading(f"look at {collection!r}") as connection:
         description = catalog.describe(connection, collection)
-    indexed = (description.schema.primary_key.name, *(index.field for index in description.indexes))
+    ranked = (field.name for field in description.schema.fields if field.bm25)
+    indexed = (description.schema.primary_key.name, *(index.field for index in description.indexes), *ranked)
     name, lengths = max(((name, batch.text_bytes(name)) for name in indexed), key=lambda item: max(item[1], default=0))
     if not lengths:
         return InvalidData(f"a value is too large for an index of {collection!r}; nothing was written: {cause}")
     row = lengths.index(max(lengths))
     return InvalidData(
-        f"field {name!r}, row {row}: {lengths[row]:,} bytes are too long for its index; nothing was written: {cause}",
+        f"field {name!r}, row {row}: {lengths[row]:,} bytes are too long for its index or its words; nothing was "
+        f"written: {cause}",
         field=name,
         row=row,
     )

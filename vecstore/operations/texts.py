@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, text
+from sqlalchemy.sql.expression import ClauseElement
 
 from .. import bm25
 from ..asking import Asked, check_limit
@@ -22,8 +23,10 @@ from ..reranking import Reading, projected
 from ..schema import TEXTS, CollectionSchema, Field
 from ..search import place_of
 from ..text_search import TextSearch
+from ..wire import Template, WireValue, wire_text
 from .explaining import replanned
 from .opening import Opened, opened
+from .programs import shape_of
 
 # So much is read in each search for the mean length of the texts. Of more, a sample of that size is, and what it says,
 # with the number of texts, is kept for some seconds.
@@ -122,28 +125,55 @@ def _by_rank(collection: Opened, search: TextSearch, query: str) -> Rows:
 def _by_bm25(
     collection: Opened, search: TextSearch, query: str, *, formula: Bm25, partition_names: Sequence[str] | None
 ) -> Rows:
-    words = bm25.words(collection.fetch(bm25.words_in(search.field, query)))
+    field, text = search.field, {bm25.TEXT: wire_text(query)}
+    words = bm25.words(_fetch(collection, ("words", field.text_search), partial(bm25.words_in, field), text))
     if not words:
         return []
-    ranked = Bm25Search(search, words)
+    ranked, sought = Bm25Search(search, len(words)), bm25.queries(words)
     named = None if partition_names is None else checked_partitions(collection.description, partition_names)
-    [frequencies] = collection.fetch(ranked.frequencies(named))
+    where = (field.name, len(words), tuple(named or ()))
+    [frequencies] = _fetch(collection, ("frequencies", *where), partial(ranked.frequencies, named), sought)
     if not any(frequencies):
         return []
-    lengths = _lengths(collection, search.field, named)
-    return collection.fetch(ranked.statement(formula, frequencies, lengths))
+    values = sought | bm25.weights(words, formula, frequencies, _lengths(collection, field, named))
+    what = None if search.projection.beside else ("ranking", field.name, len(words), search.limit, search.projection)
+    return _fetch(collection, what, ranked.ranking, values, search.conditions)
+
+
+def _fetch(
+    collection: Opened,
+    key: tuple[Hashable, ...] | None,
+    build: Callable[[], ClauseElement],
+    values: Mapping[str, WireValue],
+    conditions: Sequence[ColumnElement[bool]] = (),
+) -> Rows:
+    """The rows of a statement with these values in its blanks, compiled once as long as the collection is the same.
+
+    key  equal for the same statement but for its conditions; None for one that is not kept
+    """
+    session, kept = collection.session, collection.database.statements
+    shape = shape_of(collection.database, collection.version, key)
+    statement: Template | None = None if shape.key is None or conditions else kept.known(shape.key)
+    if statement is None:
+        statement = shape.compiled("words", conditions, build, session, list(values))
+        if shape.key is not None and not conditions:
+            kept.keep(shape.key, statement)
+    [rows] = session.rows(session.run([statement.filled(values)]))
+    return rows
 
 
 def _lengths(collection: Opened, field: Field, partition_names: Sequence[str] | None) -> Lengths:
     """Of the texts in these partitions, or in all: counted as long as that is quick, or from a sample."""
     description = collection.description
-    searched = [it.table for it in description.partitions if partition_names is None or it.name in partition_names]
-    statement = _PAGES.bindparams(oid=description.oid, leaves=searched)
+    leaves = [it.table for it in description.partitions if partition_names is None or it.name in partition_names]
+    statement = _PAGES.bindparams(oid=description.oid, leaves=leaves)
     pages = collection.connection.execute(statement).scalar_one()
 
     def find(percent: float) -> Lengths:
-        [[entities]] = collection.fetch(bm25.entities(collection.table, partition_names))
-        [[share, mean]] = collection.fetch(bm25.lengths(collection.table, field, partition_names, percent))
+        table, searched = collection.table, tuple(partition_names or ())
+        [[entities]] = _fetch(collection, ("entities", searched), partial(bm25.entities, table, partition_names), {})
+        build = partial(bm25.lengths, table, field, partition_names, percent)
+        [[share, mean]] = _fetch(collection, ("lengths", field.name, searched, percent), build, {})
         return Lengths(entities * (1.0 if share is None else share), mean or 1.0)
 
     percent = 100.0 * EXACT_PAGES / max(pages, EXACT_PAGES)
