@@ -150,6 +150,25 @@ def test_arrays_in_json_are_indexed_by_what_they_contain(
     assert [row["id"] for row in milvus.query(books, f"json_contains({path}, 'red')", output_fields=["id"])] == [0]
 
 
+@pytest.mark.parametrize(
+    ("kept", "refused", "why"),
+    [
+        ({"timezone": "UTC"}, {"timezone": "Asia/Tokyo"}, "a time without an offset is one of UTC"),
+        ({"collection.ttl.seconds": 0}, {"collection.ttl.seconds": 60}, "entities do not expire"),
+        ({"allow_insert_auto_id": False}, {"allow_insert_auto_id": True}, "none is taken from a client"),
+    ],
+)
+def test_no_property_is_shown_that_is_not_so(
+    milvus: MilvusClient, books: str, kept: dict[str, Any], refused: dict[str, Any], why: str
+) -> None:
+    milvus.alter_collection_properties(books, kept)
+    code, said = reason(lambda: milvus.alter_collection_properties(books, refused))
+    assert (code, why in said) == (1100, True)
+    assert milvus.describe_collection(books)["properties"] == {name: str(value) for name, value in kept.items()}
+    milvus.drop_collection_properties(books, list(kept))
+    assert milvus.describe_collection(books)["properties"] == {}
+
+
 # What is loaded
 
 

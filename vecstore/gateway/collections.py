@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,17 @@ _NOT_KEPT = {
     "ttl_field": "entities do not expire: delete them by a filter on a time",
     "allow_insert_auto_id": "keys of auto_id are drawn, and none is taken from a client",
     "dynamicfield.enabled": "whether a collection has dynamic fields is decided when it is created",
+    "timezone": "a time without an offset is one of UTC, and times are told in UTC; a query takes another timezone",
 }
+# What is so without them.
+_AS_IT_IS = frozenset(
+    {
+        ("collection.ttl.seconds", "0"),
+        ("collection.ttl.seconds", "-1"),
+        ("allow_insert_auto_id", "false"),
+        ("timezone", "utc"),
+    }
+)
 
 
 def create_collection(call: Call, request: Any) -> None:
@@ -75,10 +85,15 @@ def _check_same(call: Call, name: str, schema: CollectionSchema) -> None:
         raise invalid(f"create duplicate collection with different parameters, collection: {name}")
 
 
-def _check_properties(given: dict[str, str]) -> None:
-    for name in given:
-        if name in _NOT_KEPT:
+def _check_properties(given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        if name in _NOT_KEPT and (name, value.lower()) not in _AS_IT_IS:
             raise invalid(f"property {name} is not supported by vecstore: {_NOT_KEPT[name]}")
+    _check_not_own(given)
+
+
+def _check_not_own(names: Iterable[str]) -> None:
+    for name in names:
         if name.startswith(OWN_PROPERTIES):
             raise invalid(f"property {name}: names that begin with {OWN_PROPERTIES!r} are the gateway's own")
 
@@ -180,7 +195,8 @@ def rename_collection(call: Call, request: Any) -> None:
 def alter_collection(call: Call, request: Any) -> None:
     given = pairs(request.properties)
     call.described(request.collection_name)
-    _check_properties({**given, **dict.fromkeys(request.delete_keys, "")})
+    _check_properties(given)
+    _check_not_own(request.delete_keys)
     description = given.pop(_DESCRIPTION, None)
     call.collection(request.collection_name).alter(
         description=description, properties=given, delete_properties=request.delete_keys
