@@ -104,6 +104,20 @@ def test_a_client_that_remembers_an_older_schema_learns_of_the_new_one(
     assert milvus.query(books, "year == 1902", output_fields=["title"]) == [{"id": 2, "title": "book 2"}]
 
 
+def test_no_value_hides_behind_a_field_that_a_client_does_not_know_of(
+    milvus: MilvusClient, books: str, store: Store
+) -> None:
+    milvus.insert(books, [book(1, pages=100)])
+    store.collection(books).add_field(vecstore.Field("pages", vecstore.DataType.INT32, nullable=True))
+    milvus.insert(books, [book(2, pages=200)])
+    store.collection(books).add_field(vecstore.Field("color", vecstore.DataType.VARCHAR, max_length=9, nullable=True))
+    milvus.upsert(books, [book(3, pages=300, color="red")])
+    assert milvus.query(books, "pages > 100", output_fields=["pages", "color"]) == [
+        {"id": 2, "pages": 200, "color": None},
+        {"id": 3, "pages": 300, "color": "red"},
+    ]
+
+
 # Upsert
 
 

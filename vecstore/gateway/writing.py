@@ -127,7 +127,19 @@ def _columns(
     ]
     if unknown:  # clients that remember an older schema ask for it again
         raise MilvusError(Fault.SCHEMA_MISMATCH, f"field {unknown[0]:.80} not exist", collection=description.name)
-    return columns_of(description.schema, request.fields_data, request.num_rows)
+    columns = columns_of(description.schema, request.fields_data, request.num_rows)
+    _check_hidden(description, columns.get(DYNAMIC_FIELD, ()))
+    return columns
+
+
+def _check_hidden(description: CollectionDescription, documents: Iterable[Any]) -> None:
+    """Raise MilvusError where a dynamic key has the name of a field: the client does not know of the field yet."""
+    known = description.schema.by_name.keys()
+    for document in documents:
+        if isinstance(document, dict) and not known.isdisjoint(document):
+            name = next(key for key in document if key in known)
+            why = f"dynamic key {name:.80} is a field by now"
+            raise MilvusError(Fault.SCHEMA_MISMATCH, why, collection=description.name)
 
 
 def _is_dynamic(description: CollectionDescription, data: schema_pb2.FieldData) -> bool:
