@@ -195,6 +195,28 @@ def test_each_call_is_a_line_with_the_clients_request_id(database_url: URL, capl
     assert token not in caplog.text
 
 
+def test_a_call_that_is_turned_away_is_a_line_as_well(database_url: URL, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vecstore.gateway")
+    token = base64.b64encode(b"ann:guessed").decode()
+    with (
+        serve(database_url, port=0, token="ann:secret") as gateway,  # noqa: S106
+        grpc.insecure_channel(gateway.address) as channel,
+    ):
+        for call, metadata in (
+            (lambda metadata: channel.unary_unary(CREATE)(b"", metadata=metadata), (("authorization", token),)),
+            (
+                lambda metadata: stub_of(channel).CreateRole(milvus_pb2.CreateRoleRequest(), metadata=metadata),
+                (("client-request-id", "r-18"),),
+            ),
+        ):
+            code_of(lambda call=call, metadata=metadata: call(metadata))
+    denied, refused = [record for record in caplog.records if record.message == "call"]
+    assert (denied.rpc, denied.status, denied.peer.split(":")[0]) == ("CreateCollection", "UNAUTHENTICATED", "ipv4")
+    assert (refused.rpc, refused.status, refused.request_id) == ("CreateRole", "UNIMPLEMENTED", "r-18")
+    assert "guessed" not in caplog.text
+    assert token not in caplog.text
+
+
 # What breaks
 
 

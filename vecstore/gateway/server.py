@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -191,20 +191,29 @@ def _handlers(stores: Stores, token: str | None) -> Any:
     for method in _SERVICE.methods:
         function = CALLS.get(method.name)
         handlers[method.name] = (
-            _refusing(REFUSED[method.name])
+            _refusing(method.name)
             if function is None
             else _serving(method, function, stores, None if token is None else token.encode())
         )
     return grpc.method_handlers_generic_handler(_SERVICE.full_name, handlers)
 
 
-def _refusing(why: str) -> Any:
+def _refusing(rpc: str) -> Any:
     """An RPC that is not served; on the wire, one message is a stream of one."""
 
     def refuse(_requests: Any, context: Any) -> Any:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
+        _abort(context, rpc, grpc.StatusCode.UNIMPLEMENTED, REFUSED[rpc])
 
     return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _abort(context: Any, rpc: str, status: grpc.StatusCode, why: str) -> NoReturn:
+    """End a call by the status of gRPC alone."""
+    request_id = dict(context.invocation_metadata()).get("client-request-id")
+    about = {"rpc": rpc, "request_id": request_id, "peer": context.peer(), "status": status.name, "reason": why}
+    _log.info("call", extra={name: value for name, value in about.items() if value})
+    context.abort(status, why)
+    raise AssertionError(why)  # abort() has raised
 
 
 def _serving(method: Any, function: Callable[[Call, Any], Any], stores: Stores, token: bytes | None) -> Any:
@@ -214,11 +223,13 @@ def _serving(method: Any, function: Callable[[Call, Any], Any], stores: Stores, 
     def handle(data: bytes, context: Any) -> Any:
         began = time.perf_counter()
         metadata = dict(context.invocation_metadata())
-        user = _user(metadata, token, context)
+        user = _user(metadata, token)
+        if user is None:
+            _abort(context, name, grpc.StatusCode.UNAUTHENTICATED, _WRONG_TOKEN)
         try:
             request = request_class.FromString(data)
         except DecodeError:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {method.input_type.name}")
+            _abort(context, name, grpc.StatusCode.INVALID_ARGUMENT, f"the message is no {method.input_type.name}")
         database = metadata.get("dbname") or getattr(request, "db_name", "") or DEFAULT_DATABASE
         call = Call(name, stores, database, user, metadata.get("client-request-id", ""))
         answer = _answer(function, call, request, response_class)
@@ -275,13 +286,13 @@ def _log_call(call: Call, request: Any, response: Any, began: float) -> None:
     _log.info("call", extra={**extra, "reason": told.reason} if told is not None and code else extra)
 
 
-def _user(metadata: Mapping[str, Any], token: bytes | None, context: Any) -> str:
-    """Who asks; aborts the call of one who does not know the token."""
+def _user(metadata: Mapping[str, Any], token: bytes | None) -> str | None:
+    """Who asks; None for one who does not know the token."""
     try:
         given = base64.b64decode(metadata.get("authorization", ""), validate=True)
     except (binascii.Error, ValueError, TypeError):
         given = b""
     if token is not None and not hmac.compare_digest(given, token):
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, _WRONG_TOKEN)
+        return None
     name, colon, _ = given.partition(b":")
     return name.decode(errors="replace") if colon else _ANONYMOUS
