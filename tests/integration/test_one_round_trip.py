@@ -21,7 +21,7 @@ from samples import BOOK_FIELDS, book
 from vecstore import Collection, Hnsw, Store
 from vecstore.catalog import plan_look
 from vecstore.liveness import LendingPool, Unasked
-from vecstore.operations.round_trip import known, rows_at_once
+from vecstore.operations.round_trip import known, rows_at_once, set_local_command
 from vecstore.pipeline import psycopg_connection, session_of
 from vecstore.wire import Command
 from waiting import eventually
@@ -263,7 +263,12 @@ def test_settings_are_made_by_a_literal_set_local_which_the_server_has_no_warnin
             driver.pgconn.trace(trace.fileno())
             for ef in (77, 77, 78):
                 answer = rows_at_once(
-                    database, "books", "search", version, lambda _: [ask], settings=[("hnsw.ef_search", ef)]
+                    database,
+                    "books",
+                    "search",
+                    version,
+                    lambda _: [ask],
+                    settings=[set_local_command("hnsw.ef_search", ef)],
                 )
                 assert answer == [[(str(ef),)]]
             driver.pgconn.untrace()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlalchemy.sql.expression import ClauseElement
 
@@ -12,6 +12,7 @@ from ..asking import Asked
 from ..database import Database, ServerFacts
 from ..description import CollectionDescription, IndexDescription
 from ..errors import IndexNotFound
+from ..hits import SearchPath
 from ..ordering import parsed, plain_field
 from ..pipeline import Session
 from ..planning import Attempt, Exact, Memory
@@ -24,31 +25,43 @@ from ..tables import VECTOR_STORAGE
 from ..wire import BIT_OID, Command, Template, WireValue, numbered
 from .estimating import Estimator, Explain
 from .opening import of_version
+from .round_trip import set_local_command
+
+
+@dataclass(eq=False, slots=True)
+class Way:
+    """One attempt of a search, as the server is told of it.
+
+    path       how an answer was found that comes of it
+    settings   made for its statement, which follows as soon as it was needed
+    """
+
+    attempt: Attempt
+    path: SearchPath
+    settings: Sequence[Command]
+    statement: Template | None = None
 
 
 @dataclass(frozen=True)
 class Program:
-    """A search that needs nothing but vectors: what is asked in terms of the collection, and the attempts to make.
+    """A search that needs nothing but vectors: what is asked in terms of the collection, and the ways to try.
 
-    index       which of the collection's the attempts ask; None if they ask none
-    oid         of the vectors
-    shape       of the request
-    statements  of the attempts, as far as they were needed
+    index  which of the collection's the ways ask; None if they ask none
+    oid    of the vectors
+    shape  of the request
     """
 
     request: Request
     index: IndexDescription | None
-    attempts: Sequence[Attempt]
+    ways: Sequence[Way]
     oid: int
     shape: Shape
-    statements: dict[Attempt, Template] = field(default_factory=dict)
 
-    def commands(self, session: Session, attempt: Attempt, vectors: Sequence[WireValue]) -> list[Command]:
-        """The attempt's statement for each vector."""
-        statement = self.statements.get(attempt)
-        if statement is None:
-            statement = self.statements[attempt] = self._statement(session, attempt)
-        return [statement.filled({QUERY: vector}) for vector in vectors]
+    def commands(self, session: Session, way: Way, vectors: Sequence[WireValue]) -> list[Command]:
+        """The way's statement for each vector."""
+        if way.statement is None:
+            way.statement = self._statement(session, way.attempt)
+        return [way.statement.filled({QUERY: vector}) for vector in vectors]
 
     def _statement(self, session: Session, attempt: Attempt) -> Template:
         request, is_exact = self.request, isinstance(attempt, Exact)
@@ -58,6 +71,18 @@ class Program:
             return request.exact() if is_exact else request.by_index(halved=halved)
 
         return self.shape.compiled(("search", is_exact), request.conditions, build, session, [QUERY])
+
+
+def _ways(attempts: Sequence[Attempt]) -> list[Way]:
+    exactly = SearchPath.EXACT if len(attempts) == 1 else SearchPath.INDEX_THEN_EXACT
+    return [
+        Way(
+            attempt,
+            exactly if isinstance(attempt, Exact) else SearchPath.INDEX,
+            [set_local_command(*setting) for setting in attempt.settings],
+        )
+        for attempt in attempts
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +111,7 @@ class Maker:
         return Program(
             request=request,
             index=index,
-            attempts=self._attempts(request, index, asked),
+            ways=_ways(self._attempts(request, index, asked)),
             oid=facts.vector_oids.get(VECTOR_STORAGE[request.field.data_type], BIT_OID),
             shape=shape_of(self.database, self.version, shape),
         )

@@ -18,7 +18,6 @@ from ..database import Database, leaving_doubt
 from ..ddl import set_local
 from ..errors import CommitUncertain, ConnectionLost, DatabaseError, LockTimeout, QueryTimeout
 from ..pipeline import Rows, Session, Sight
-from ..planning import Setting
 from ..wire import TEXT_OID, Command, WireValue
 from .opening import Known
 
@@ -55,13 +54,13 @@ def rows_at_once(
     version: str,
     commands: Commands,
     *,
-    settings: Sequence[Setting] = (),
+    settings: Sequence[Command] = (),
 ) -> list[Rows]:
     """The rows of each command, in a transaction of their own, in one round trip.
 
     collection  what the caller calls it: its own name or an alias
     version     what the collection was known by when the commands were made
-    settings    made for these commands
+    settings    made for these commands, by set_local_command()
 
     Raises Changed where it has another version by now, and where anything went wrong that may be due to that.
     """
@@ -140,20 +139,19 @@ class _Look:
 
 
 def _look(
-    database: Database, session: Session, collection: str, version: str, settings: Sequence[Setting] = ()
+    database: Database, session: Session, collection: str, version: str, settings: Sequence[Command] = ()
 ) -> _Look:
     """By the plan of a statement; where the server or a pooler keeps no plans, by the version itself."""
-    made = [set_local_command(*setting) for setting in settings]
     if not (database.facts.keeps_plans and session.prepares):
-        return _Look(catalog.version_look(collection), version.encode(), made, explicitly=True)
+        return _Look(catalog.version_look(collection), version.encode(), settings, explicitly=True)
     command = catalog.plan_look(collection)
     sight = session.sight(command)
     if sight is None or sight.version != version:
         sight = session.saw(command, _sight(session, collection, command))
     if sight.version != version:
         raise Changed
-    explicitly = bool(made) and database.facts.server_version < _SETS_IN_A_PACKET
-    return _Look(command, sight.plan, made, explicitly)
+    explicitly = bool(settings) and database.facts.server_version < _SETS_IN_A_PACKET
+    return _Look(command, sight.plan, settings, explicitly)
 
 
 def _sight(session: Session, collection: str, look: Command) -> Sight:

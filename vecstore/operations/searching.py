@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..hits import Hits, SearchPath
 from ..ingest import as_keys
 from ..ingest.binary import wire_values
 from ..pipeline import Rows, Session
-from ..planning import Attempt, Exact
+from ..planning import Exact
 from ..schema import Metric
 from ..search import Position, Request
 from ..vectors import DenseColumn, VectorColumn, as_query, decoder, plain_query
@@ -28,9 +28,9 @@ from ..wire import Command, WireValue
 from . import estimating
 from .estimating import Conditions
 from .explaining import replanned
-from .opening import Known, Opened, opened
-from .programs import Maker, Program, shape_of
-from .round_trip import Changed, known, rows_at_once, set_local_command
+from .opening import Known, Opened, of_version, opened
+from .programs import Maker, Program, Way, shape_of
+from .round_trip import Changed, known, rows_at_once
 
 _MAX_HALF = float(np.finfo(np.float16).max)
 _SMALL_HALF = 1e-3  # a direction whose largest component is smaller is lost in the rounding of all others
@@ -88,11 +88,11 @@ def answers_at_once(database: Database, collection: str, query: Query, asked: As
     except VecstoreError as exc:  # the collection may be another by now
         raise Changed from exc
 
-    def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
+    def run(way: Way, vectors: Sequence[WireValue]) -> list[Rows]:
         def commands(session: Session) -> list[Command]:
-            return program.commands(session, attempt, vectors)
+            return program.commands(session, way, vectors)
 
-        return rows_at_once(database, collection, "search", version, commands, settings=attempt.settings)
+        return rows_at_once(database, collection, "search", version, commands, settings=way.settings)
 
     return _answers(program.request, given, run)
 
@@ -103,10 +103,9 @@ def answers(collection: Opened, query: Query, asked: Asked, *, after: Position |
     given = _given(program, vectors_of(collection, program.request, query, asked))
     session = collection.session
 
-    def run(attempt: Attempt, vectors: Sequence[WireValue]) -> list[Rows]:
-        settings = [set_local_command(*setting) for setting in attempt.settings]
-        results = session.run([*settings, *program.commands(session, attempt, vectors)])
-        return session.rows(results[len(settings) :])
+    def run(way: Way, vectors: Sequence[WireValue]) -> list[Rows]:
+        results = session.run([*way.settings, *program.commands(session, way, vectors)])
+        return session.rows(results[len(way.settings) :])
 
     return _answers(program.request, given, run)
 
@@ -116,7 +115,7 @@ class _Given:
     """Query vectors as they are sent, and what is tried for them, one after the other."""
 
     vectors: Sequence[WireValue]
-    attempts: Sequence[Attempt]
+    ways: Sequence[Way]
 
 
 def _given(program: Program, vectors: Any) -> _Given:
@@ -124,33 +123,31 @@ def _given(program: Program, vectors: Any) -> _Given:
     if index is None or not index.half_precision:
         plain = plain_query(field, vectors)
         if plain is not None:
-            return _Given([WireValue(program.oid, plain)], program.attempts)
+            return _Given([WireValue(program.oid, plain)], program.ways)
     checked = as_query(field, program.request.metric, vectors)
-    attempts = program.attempts if _holds(index, program.request.metric, checked) else _without_index(program)
-    return _Given([WireValue(program.oid, data) for data in wire_values(checked)], attempts)
+    ways = program.ways if _holds(index, program.request.metric, checked) else _without_index(program)
+    return _Given([WireValue(program.oid, data) for data in wire_values(checked)], ways)
 
 
-def _answers(
-    request: Request, given: _Given, run: Callable[[Attempt, Sequence[WireValue]], list[Rows]]
-) -> list[Answer]:
-    """Of each query vector, by the first attempt that gives all that was asked for, or by the last."""
+def _answers(request: Request, given: _Given, run: Callable[[Way, Sequence[WireValue]], list[Rows]]) -> list[Answer]:
+    """Of each query vector, by the first way that gives all that was asked for, or by the last."""
     found: dict[int, Answer] = {}
     waiting = list(range(len(given.vectors)))
-    for attempt in given.attempts:
-        is_last, path = attempt is given.attempts[-1], _path(attempt, given.attempts)
-        answered = run(attempt, [given.vectors[number] for number in waiting])
+    for way in given.ways:
+        answered = run(way, [given.vectors[number] for number in waiting])
         for number, rows in zip(waiting, answered, strict=True):
-            if is_last or request.is_whole(rows):
-                found[number] = Answer(request, request.in_order(rows), path)
+            if way is given.ways[-1] or request.is_whole(rows):
+                found[number] = Answer(request, request.in_order(rows), way.path)
         waiting = [number for number in waiting if number not in found]
         if not waiting:
             break
     return [found[number] for number in range(len(given.vectors))]
 
 
-def _without_index(program: Program) -> Sequence[Attempt]:
-    if isinstance(program.attempts[-1], Exact):
-        return program.attempts[-1:]
+def _without_index(program: Program) -> Sequence[Way]:
+    last = program.ways[-1]
+    if isinstance(last.attempt, Exact):
+        return [replace(last, path=SearchPath.EXACT)]
     name = program.request.field.name
     raise InvalidData(
         f"field {name!r}: its index is in half precision, which does not hold the query vector, and "
@@ -169,6 +166,10 @@ def _program(collection: Opened, asked: Asked, after: Position | None) -> Progra
 
 
 def _program_at_once(database: Database, collection: str, found: Known, asked: Asked) -> Program:
+    kept: Program | None = database.programs.known(of_version(found.version, asked.key))
+    if kept is not None:
+        return kept
+
     def explain(request: Request, conditions: Conditions) -> Rows:
         shape = shape_of(database, found.version, request.field.name)
 
@@ -217,9 +218,3 @@ def _holds(index: IndexDescription | None, metric: Metric, given: VectorColumn) 
         return True
     largest = np.abs(given.values).max(axis=1)
     return bool(largest.max() <= _MAX_HALF and (metric is not Metric.COSINE or largest.min() >= _SMALL_HALF))
-
-
-def _path(attempt: Attempt, attempts: Sequence[Attempt]) -> SearchPath:
-    if not isinstance(attempt, Exact):
-        return SearchPath.INDEX
-    return SearchPath.EXACT if attempt is attempts[0] else SearchPath.INDEX_THEN_EXACT
