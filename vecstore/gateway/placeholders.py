@@ -51,12 +51,9 @@ def placed(group: bytes) -> Placed:
 
 
 def kind_of(group: bytes) -> str:
-    """What a search is given, in Milvus's word; "None" for nothing that can be read."""
-    try:
-        placeholders = common_pb2.PlaceholderGroup.FromString(group).placeholders
-    except DecodeError:
-        placeholders = []
-    return common_pb2.PlaceholderType.Name(placeholders[0].type) if placeholders else "None"
+    """What a search that placed() has read is given, in Milvus's word."""
+    placeholder = common_pb2.PlaceholderGroup.FromString(group).placeholders[0]
+    return str(common_pb2.PlaceholderType.Name(placeholder.type))
 
 
 def _values(kind: int, values: Sequence[bytes]) -> Placed:

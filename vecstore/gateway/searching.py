@@ -159,15 +159,16 @@ def _counted(
 def _looked_for(request: milvus_pb2.SearchRequest, ask: Ask, group: bytes) -> Texts | dict[str, Any]:
     """Texts; or vectors, or the ids of entities whose vectors are meant, as the library takes them."""
     which = request.WhichOneof("search_input")
-    if ask.bm25 is not None and (which == "ids" or kind_of(group) != "VarChar"):
-        got = "ids" if which == "ids" else kind_of(group)
-        raise invalid(f"please provide varchar/text for BM25 Function based search, got {got}")
     if which is None:
         raise invalid("a search needs query vectors or ids")
-    if which == "ids":
-        return {"ids": from_ids(request.ids)}
-    vectors = placed(group)
-    return vectors if isinstance(vectors, Texts) else {"vectors": vectors}
+    is_named = which == "ids"
+    found = from_ids(request.ids) if is_named else placed(group)
+    if isinstance(found, Texts):
+        return found
+    if ask.bm25 is not None:
+        got = "ids" if is_named else kind_of(group)
+        raise invalid(f"please provide varchar/text for BM25 Function based search, got {got}")
+    return {"ids" if is_named else "vectors": found}
 
 
 def _scope(
