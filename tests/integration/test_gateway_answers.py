@@ -11,7 +11,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from pymilvus import AnnSearchRequest, AsyncMilvusClient, DataType, MilvusClient, MilvusException, RRFRanker
+from pymilvus import (
+    AnnSearchRequest,
+    AsyncMilvusClient,
+    DataType,
+    Function,
+    FunctionType,
+    MilvusClient,
+    MilvusException,
+    RRFRanker,
+)
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 from sqlalchemy import URL, text
 
@@ -320,7 +329,10 @@ def test_the_recipe_moves_every_type_and_index(gateway: Gateway, milvus: MilvusC
     schema.add_field("id", DataType.INT64, is_primary=True)
     for name, (kind, more, _) in MOVED.items():
         schema.add_field(name, kind, nullable=True, **more)
+    schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(Function("bm25", FunctionType.BM25, ["title"], ["words"]))
     params = milvus.prepare_index_params()
+    params.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params={"bm25_k1": 1.5})
     params.add_index("floats", index_type="HNSW", metric_type="L2", params={"M": 8, "efConstruction": 32})
     params.add_index("bits", index_type="BIN_FLAT", metric_type="JACCARD")
     params.add_index("title", index_name="by_title")
@@ -352,7 +364,15 @@ def shown(client: MilvusClient) -> list[Any]:
     """All that a client sees of the collection "prod", but for its numbers and who draws the keys."""
     described = client.describe_collection("prod")
     fields = [{name: value for name, value in field.items() if name != "auto_id"} for field in described["fields"]]
-    names = ("description", "properties", "aliases", "consistency_level", "enable_dynamic_field", "num_partitions")
+    names = (
+        "description",
+        "functions",
+        "properties",
+        "aliases",
+        "consistency_level",
+        "enable_dynamic_field",
+        "num_partitions",
+    )
     return [
         [str(field) for field in fields],
         {name: described[name] for name in names},

@@ -15,9 +15,11 @@ from sqlalchemy import URL, Connection, text
 from migrating import compared, revision, run
 from vecstore import (
     AnnRequest,
+    Boost,
     Collection,
     CollectionMetadata,
     DataType,
+    Decay,
     DependentObjects,
     Field,
     FieldNotFound,
@@ -325,6 +327,19 @@ def test_words_are_one_of_the_requests_of_a_hybrid_search(filled: Collection) ->
     assert (both[0].id, both[0].distance) == (2, pytest.approx(2 / 61))
     [other] = filled.hybrid_search([TextRequest(None, "whale", k1=0)], Weighted(1, norm_score=False))
     assert len(set(other.distances)) == 1
+
+
+def test_what_words_find_is_ranked_anew(filled: Collection) -> None:
+    scores = found(filled, "sea whale")
+    words = TextRequest("body", "sea whale", filter="id < 3")
+    newest = Decay("year", origin=1902, scale=1, function="linear")
+    for _ in range(2):
+        [hits] = filled.hybrid_search([words], newest, output_fields=["year"])
+        expected = {2: scores[2], 1: scores[1] / 2, 0: scores[0] / 2}
+        assert dict(zip(hits.ids.tolist(), hits.distances, strict=True)) == pytest.approx(expected)
+        assert hits[0].fields == {"year": 1902}
+    [hits] = filled.hybrid_search([words], Boost("text_match(body, 'tale')", weight=9), limit=1)
+    assert (hits[0].id, hits[0].distance) == (0, pytest.approx(9 * scores[0]))
 
 
 @pytest.fixture(scope="module")
