@@ -245,7 +245,10 @@ class Collection(Reader):
         properties: Mapping[str, str] | None = None,
         delete_properties: Iterable[str] = (),
     ) -> None:
-        """Give the collection another description, add or replace properties, delete some; nobody waits."""
+        """Give the collection another description, add or replace properties, delete some; nobody waits.
+
+        Raises PermissionDenied for a collection that is not one's own.
+        """
         fields.alter_collection(self._database, self.name, description, properties, delete_properties)
 
     # Entities

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
+from pymilvus import MilvusClient, MilvusException
 from sqlalchemy import URL
 
 import vecstore
@@ -22,6 +23,7 @@ from vecstore import (
     PermissionDenied,
     Store,
 )
+from vecstore.gateway import serve
 
 DRAWN = (Field("id", DataType.INT64, primary_key=True, auto_id=True), *BOOK_FIELDS[1:])
 
@@ -78,6 +80,7 @@ WRITES: dict[str, Callable[[Collection], object]] = {
     "delete": lambda books: books.delete(ids=[1]),
 }
 CHANGES: dict[str, Callable[[Collection], object]] = {
+    "alter": lambda books: books.alter(properties={"shelf": "3"}),
     "truncate": lambda books: books.truncate("later"),
     "create_index": lambda books: books.create_index("year", vecstore.Btree()),
     "drop_index": lambda books: books.drop_index(),
@@ -244,3 +247,24 @@ def test_writers_need_temporary_tables_for_large_upserts_alone(
     with pytest.raises(PermissionDenied, match="temporary"):
         books.upsert([{"id": 1, **new(9)}])
     assert shared.num_entities == 4
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_gateway_may_do_what_its_role_may(store: Store, roles: SimpleNamespace) -> None:
+    with serve(roles.reader.engine.url, port=0) as gateway:
+        client = MilvusClient(f"http://{gateway.address}")
+        client.load_collection("books")
+        assert len(client.query("books", "id > 0", output_fields=["id"])) == 4
+        for call in (
+            lambda: client.release_collection("books"),
+            lambda: client.alter_collection_properties("books", {"shelf": "3"}),
+            lambda: client.delete("books", ids=[1]),
+            lambda: client.truncate_collection("books"),
+        ):
+            with pytest.raises(MilvusException, match="privilege not permitted"):
+                call()
+        assert len(client.query("books", "id > 0", output_fields=["id"])) == 4
+        store.collection("books").alter(properties={"milvus.loaded": "[]"})
+        with pytest.raises(MilvusException, match="privilege not permitted"):
+            client.load_collection("books")
+        client.close()

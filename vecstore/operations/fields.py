@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from .. import altering, catalog, registry, retention, tables
 from ..database import Database, lock_name
 from ..description import CollectionDescription
-from ..errors import InvalidData, InvalidSchema, OperationRefused, sqlstate_of
+from ..errors import InvalidData, InvalidSchema, OperationRefused, PermissionDenied, sqlstate_of
 from ..ingest import with_plain_default
 from ..naming import names_list
 from ..schema import Field, Gin, checked_properties
@@ -156,7 +156,7 @@ def set_properties(database: Database, collection: str, properties: Mapping[str,
         found = locked(connection, collection)
         checked = replace(found.schema, properties=properties).properties
         retention.of(checked, found.name)
-        connection.execute(registry.register_properties(found.name, checked))
+        _register_properties(connection, found.name, checked)
 
     database.alter(f"set properties of collection {collection!r}", [collection], work)
 
@@ -179,6 +179,12 @@ def alter_collection(
         kept = {name: value for name, value in found.schema.properties.items() if name not in gone}
         retention.of(given, found.name)
         if {**kept, **given} != found.schema.properties:
-            connection.execute(registry.register_properties(found.name, {**kept, **given}))
+            _register_properties(connection, found.name, {**kept, **given})
 
     database.alter(f"alter collection {collection!r}", [collection], work)
+
+
+def _register_properties(connection: Connection, name: str, properties: Mapping[str, str]) -> None:
+    """Raise PermissionDenied where the row is not ours to change: its policy hides it from the UPDATE."""
+    if not connection.execute(registry.register_properties(name, properties)).rowcount:
+        raise PermissionDenied(f"alter collection {name!r}: it belongs to another role")
