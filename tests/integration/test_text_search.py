@@ -274,7 +274,7 @@ def test_the_length_of_a_text_is_the_number_of_its_words(pages: Collection, stor
 
 
 def test_of_a_large_collection_a_sample_tells_the_lengths(
-    pages: Collection, reference: Reference, monkeypatch: pytest.MonkeyPatch
+    pages: Collection, store: Store, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = random_texts(3000)
     pages.insert([row(key, body) for key, body in bodies.items()])
@@ -284,6 +284,9 @@ def test_of_a_large_collection_a_sample_tells_the_lengths(
     sampled = found(pages, "white whale", 10)
     assert sampled != exact
     assert list(sampled.values()) == pytest.approx(list(exact.values()), rel=0.2)
+    assert found(pages, "white whale", 10) == sampled
+    with store.transaction() as together:
+        assert found(together.collection("pages"), "white whale", 10) == pytest.approx(sampled)
     pages.delete("id >= 1500")
     assert all(key < 1500 for key in found(pages, "white whale", 1000))
 

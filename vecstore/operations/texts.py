@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import ColumnElement, text
@@ -23,7 +23,7 @@ from ..reranking import Reading, projected
 from ..schema import TEXTS, CollectionSchema, Field
 from ..search import place_of
 from ..text_search import TextSearch
-from ..wire import Template, WireValue, wire_text
+from ..wire import Command, Template, WireValue, wire_array, wire_text
 from .explaining import replanned
 from .opening import Opened, opened
 from .programs import shape_of
@@ -36,8 +36,8 @@ _PAGES = text("""
     SELECT CAST(coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) AS float8)
         / CAST(pg_catalog.current_setting('block_size') AS float8)
     FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = CAST(:oid AS oid) AND c.relname = ANY (CAST(:leaves AS text[]))
-""")
+    WHERE i.inhparent = CAST(CAST(:entities AS text) AS oid) AND c.relname = ANY (CAST(:leaves AS text[]))
+""").bindparams(entities=None, leaves=None)
 
 
 def search_text(
@@ -125,29 +125,81 @@ def _by_rank(collection: Opened, search: TextSearch, query: str) -> Rows:
 def _by_bm25(
     collection: Opened, search: TextSearch, query: str, *, formula: Bm25, partition_names: Sequence[str] | None
 ) -> Rows:
-    field, text = search.field, {bm25.TEXT: wire_text(query)}
-    words = bm25.words(_fetch(collection, ("words", field.text_search), partial(bm25.words_in, field), text))
+    """In three round trips: what the words are, how many texts have them, and the ranking."""
+    field, command = search.field, partial(_command, collection)
+    named = None if partition_names is None else tuple(checked_partitions(collection.description, partition_names))
+    sought = command(("words", field.text_search), partial(bm25.words_in, field), {bm25.TEXT: wire_text(query)})
+    found, [[pages]] = _rows(collection, sought, command(("pages",), lambda: _PAGES, _leaves(collection, named)))
+    words = bm25.words(found)
     if not words:
         return []
-    ranked, sought = Bm25Search(search, len(words)), bm25.queries(words)
-    named = None if partition_names is None else checked_partitions(collection.description, partition_names)
-    where = (field.name, len(words), tuple(named or ()))
-    [frequencies] = _fetch(collection, ("frequencies", *where), partial(ranked.frequencies, named), sought)
+    ranked, queries = Bm25Search(search, len(words)), bm25.queries(words)
+    counted = command(("frequencies", field.name, len(words), named), partial(ranked.frequencies, named), queries)
+    measure = _Measure(collection, field, named, 100.0 * EXACT_PAGES / max(pages, EXACT_PAGES))
+    lengths = measure.known()
+    [frequencies], *measured = _rows(collection, counted, *(measure.commands() if lengths is None else ()))
     if not any(frequencies):
         return []
-    values = sought | bm25.weights(words, formula, frequencies, _lengths(collection, field, named))
+    values = queries | bm25.weights(words, formula, frequencies, lengths or measure.lengths(measured))
     what = None if search.projection.beside else ("ranking", field.name, len(words), search.limit, search.projection)
-    return _fetch(collection, what, ranked.ranking, values, search.conditions)
+    [rows] = _rows(collection, command(what, ranked.ranking, values, search.conditions))
+    return rows
 
 
-def _fetch(
+def _leaves(collection: Opened, partition_names: Sequence[str] | None) -> dict[str, WireValue]:
+    """Of _PAGES, the parameters: the tables of these partitions, or of all."""
+    found = collection.description
+    leaves = [it.table for it in found.partitions if partition_names is None or it.name in partition_names]
+    return {"entities": wire_text(str(found.oid)), "leaves": wire_array(leaves)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """How many texts a field has, and how long they are: in these partitions, or in all.
+
+    percent  of the pages that are looked at
+    """
+
+    collection: Opened
+    field: Field
+    partition_names: tuple[str, ...] | None
+    percent: float
+
+    @property
+    def _key(self) -> Hashable | None:
+        """What is found out may be known by; None where it is to be found out in each search."""
+        version = self.collection.version
+        is_all = self.percent == 100.0  # noqa: PLR2004
+        return None if is_all or version is None else (version, "lengths", self.field.name, self.partition_names)
+
+    def known(self) -> Lengths | None:
+        found: Lengths | None = None if self._key is None else self.collection.database.estimates.known(self._key)
+        return found
+
+    def commands(self) -> list[Command]:
+        table, field, named = self.collection.table, self.field, self.partition_names
+        entities = partial(bm25.entities, table, named)
+        lengths = partial(bm25.lengths, table, field, named, self.percent)
+        return [
+            _command(self.collection, ("entities", named), entities, {}),
+            _command(self.collection, ("lengths", field.name, named, self.percent), lengths, {}),
+        ]
+
+    def lengths(self, rows: Sequence[Rows]) -> Lengths:
+        """By what the commands found."""
+        [[entities]], [[share, mean]] = rows
+        found = Lengths(entities * (1.0 if share is None else share), mean or 1.0)
+        return found if self._key is None else self.collection.database.estimates.keep(self._key, found)
+
+
+def _command(
     collection: Opened,
     key: tuple[Hashable, ...] | None,
     build: Callable[[], ClauseElement],
     values: Mapping[str, WireValue],
     conditions: Sequence[ColumnElement[bool]] = (),
-) -> Rows:
-    """The rows of a statement with these values in its blanks, compiled once as long as the collection is the same.
+) -> Command:
+    """A statement with these values in its blanks, compiled once as long as the collection is the same.
 
     key  equal for the same statement but for its conditions; None for one that is not kept
     """
@@ -158,26 +210,9 @@ def _fetch(
         statement = shape.compiled("words", conditions, build, session, list(values))
         if shape.key is not None and not conditions:
             kept.keep(shape.key, statement)
-    [rows] = session.rows(session.run([statement.filled(values)]))
-    return rows
+    return statement.filled(values)
 
 
-def _lengths(collection: Opened, field: Field, partition_names: Sequence[str] | None) -> Lengths:
-    """Of the texts in these partitions, or in all: counted as long as that is quick, or from a sample."""
-    description = collection.description
-    leaves = [it.table for it in description.partitions if partition_names is None or it.name in partition_names]
-    statement = _PAGES.bindparams(oid=description.oid, leaves=leaves)
-    pages = collection.connection.execute(statement).scalar_one()
-
-    def find(percent: float) -> Lengths:
-        table, searched = collection.table, tuple(partition_names or ())
-        [[entities]] = _fetch(collection, ("entities", searched), partial(bm25.entities, table, partition_names), {})
-        build = partial(bm25.lengths, table, field, partition_names, percent)
-        [[share, mean]] = _fetch(collection, ("lengths", field.name, searched, percent), build, {})
-        return Lengths(entities * (1.0 if share is None else share), mean or 1.0)
-
-    percent = 100.0 * EXACT_PAGES / max(pages, EXACT_PAGES)
-    if percent == 100.0 or collection.version is None:  # noqa: PLR2004
-        return find(percent)
-    key = (collection.version, "lengths", field.name, tuple(partition_names or ()))
-    return collection.database.estimates.get(key, lambda: find(percent))
+def _rows(collection: Opened, *commands: Command) -> list[Rows]:
+    """Of each command, in one round trip."""
+    return collection.session.rows(collection.session.run(commands))
