@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
+from ..errors import VecstoreError
+
 # Clients of Node give a call fifteen seconds.
 _PATIENCE = 5.0
 _REMEMBERED = 1_000
@@ -86,7 +88,8 @@ def _run(compaction: Compaction, work: Callable[[], object]) -> None:
     try:
         work()
     except BaseException as exc:  # noqa: BLE001 - whatever it is, who waits is told
-        _log.warning("a compaction failed", extra={"compaction": compaction.number}, exc_info=True)
+        about = {"compaction": compaction.number, "reason": str(exc)}
+        _log.warning("a compaction failed", extra=about, exc_info=not isinstance(exc, VecstoreError))
         compaction.done.set_exception(exc)
     else:
         compaction.done.set_result(None)
