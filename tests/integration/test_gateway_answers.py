@@ -159,6 +159,13 @@ def test_arrays_in_json_are_indexed_by_what_they_contain(
     assert [row["id"] for row in milvus.query(books, f"json_contains({path}, 'red')", output_fields=["id"])] == [0]
 
 
+def test_each_of_several_descriptions_has_its_status(gateway: Gateway, books: str) -> None:
+    with grpc.insecure_channel(gateway.address) as channel:
+        request = milvus_pb2.BatchDescribeCollectionRequest(collection_name=[books, books])
+        found = milvus_pb2_grpc.MilvusServiceStub(channel).BatchDescribeCollection(request)
+    assert [(it.collection_name, it.HasField("status")) for it in found.responses] == [(books, True)] * 2
+
+
 @pytest.mark.parametrize(
     ("kept", "refused", "why"),
     [
