@@ -121,3 +121,15 @@ def test_what_is_found_is_ranked_and_counted(step: Step) -> None:
         ("3", {"nearest": 0}),
     ]
     assert [int(bucket["hits"][0]["id"]) for bucket in buckets] == [2, 3]
+
+
+@pytest.mark.parametrize("step", ["client.js"], indirect=True)
+def test_texts_are_searched_by_words(step: Step, store: Store) -> None:
+    step("createTexts")
+    step("insertTexts")
+    found = step("searchWords")["results"]
+    assert [hit["text"] for hit in found] == ["a whale", "the white whale"]
+    assert [hit["score"] for hit in found] == pytest.approx(
+        list(store.collection("books").search_text("whale")[0].distances)
+    )
+    assert [hit["text"] for hit in step("searchBoth")["results"]] == ["a ship at sea", "the white whale"]

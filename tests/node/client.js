@@ -63,6 +63,46 @@ const steps = {
         top_hits: { size: 1 },
       },
     }),
+  createTexts: () =>
+    client.createCollection({
+      collection_name,
+      fields: [
+        { name: "id", data_type: DataType.Int64, is_primary_key: true },
+        { name: "text", data_type: DataType.VarChar, max_length: 100, enable_analyzer: true },
+        { name: "sparse", data_type: DataType.SparseFloatVector, is_function_output: true },
+        { name: "embedding", data_type: DataType.FloatVector, dim: 2 },
+      ],
+      functions: [
+        {
+          name: "bm25",
+          type: FunctionType.BM25,
+          input_field_names: ["text"],
+          output_field_names: ["sparse"],
+          params: {},
+        },
+      ],
+      index_params: [
+        { field_name: "sparse", index_type: "SPARSE_INVERTED_INDEX", metric_type: "BM25" },
+        { field_name: "embedding", index_type: "AUTOINDEX", metric_type: "L2" },
+      ],
+    }),
+  insertTexts: () =>
+    client.insert({
+      collection_name,
+      data: ["the white whale", "a ship at sea", "a whale"].map((text, id) => ({ id, text, embedding: [id, 0] })),
+    }),
+  searchWords: () =>
+    client.search({ collection_name, data: "Whale", anns_field: "sparse", limit: 3, output_fields: ["text"] }),
+  searchBoth: () =>
+    client.search({
+      collection_name,
+      data: [
+        { data: "ship", anns_field: "sparse" },
+        { data: [0, 0], anns_field: "embedding" },
+      ],
+      limit: 2,
+      output_fields: ["text"],
+    }),
   deleteEntities: () => client.deleteEntities({ collection_name, filter: "id in [1,2]" }),
   version: () => client.getVersion(),
   listDatabases: () => client.listDatabases(),
