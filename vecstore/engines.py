@@ -81,6 +81,7 @@ def engine_for(url: URL, settings: Settings) -> Engine:
         pool_size=kept,
         max_overflow=settings.max_connections - kept,
         hide_parameters=True,
+        pool_use_lifo=True,  # the server's process that was asked last has most of what it needs at hand
         pool_reset_on_return=None,  # _end_transaction() does it
         connect_args={**arguments, **dict(url.query)},
     )

@@ -55,8 +55,13 @@ def plain_query(field: Field, vectors: Any) -> bytes | None:
     """What most searches come with, to be sent: one float32 array, of ordinary numbers as its norm shows, which is what
     as_query() would make of it. None to look closer.
     """
-    if type(vectors) is not np.ndarray or vectors.dtype != _SINGLE or vectors.shape != (field.dim,):
+    if type(vectors) is not np.ndarray or vectors.dtype != _SINGLE:
+        return None
+    if vectors.shape == (1, field.dim):
+        vectors = vectors[0]
+    if vectors.shape != (field.dim,):
         return None
     if field.data_type is not DataType.FLOAT_VECTOR or not 1e-30 < float(vectors.dot(vectors)) < 1e30:  # noqa: PLR2004
         return None
-    return _HEAD.pack(len(vectors), 0) + vectors.astype(_SENT).tobytes()
+    sent: bytes = _HEAD.pack(len(vectors), 0) + vectors.astype(_SENT).tobytes()
+    return sent
