@@ -28,6 +28,7 @@ from .searching import is_exact, searching_by_hand, statement
 from .timing import Times
 
 WORKERS = 4
+_TURNS = 4  # of a round, for a slow moment of the machine should be as long for both sides
 _WARMING = 12
 
 
@@ -108,10 +109,11 @@ def cases(bench: Bench) -> Iterator[Result]:
             _turn(side, min(_WARMING, len(queries)))
         times = {name: Times() for name in workers}
         rates: dict[str, list[float]] = {name: [] for name in workers}
-        for number in range(bench.rounds):
+        turn = max(1, len(queries) // _TURNS)
+        for number in range(bench.rounds * _TURNS):
             for name in list(workers)[:: -1 if number % 2 else 1]:
                 before = bench.processes.cpu(name)
-                seconds, cpu, rate = _turn(workers[name], len(queries))
+                seconds, cpu, rate = _turn(workers[name], turn)
                 times[name].rounds.append(seconds)
                 times[name].client_cpu += cpu
                 times[name].server_cpu += bench.processes.cpu(name) - before
