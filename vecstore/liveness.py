@@ -14,8 +14,6 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, ManagesConnection, PoolProxiedConnection, QueuePool
 
-from .pipeline import psycopg_connection
-
 _taken_unasked: ContextVar[bool] = ContextVar("vecstore_taken_unasked", default=False)
 _SEEN = "vecstore.seen"
 
@@ -44,7 +42,8 @@ class LendingPool(QueuePool):
     @property
     def has_no_listeners(self) -> bool:
         """None but ask_when_taken()'s: others may want to see each connection that is taken."""
-        return len(self.dispatch.checkout) <= 1 and not self.dispatch.checkin
+        taken, given_back = self.dispatch.checkout, self.dispatch.checkin
+        return len(taken.listeners) <= 1 and not (taken.parent_listeners or given_back.listeners)
 
     def lend(self) -> ManagesConnection:
         """A connection that may be dead; it must come back by take_back(), without a transaction."""
@@ -87,7 +86,8 @@ class Unasked:
 
     def __exit__(self, *_: object) -> None:
         try:
-            if psycopg_connection(self._connection).pgconn.transaction_status != TransactionStatus.IDLE:
+            driver: Any = self._connection.driver_connection
+            if driver.pgconn.transaction_status != TransactionStatus.IDLE:
                 self._connection.invalidate()
         finally:
             if self._lender is None:

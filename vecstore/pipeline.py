@@ -179,34 +179,36 @@ class Session:
         self._unwanted.clear()
         for command in commands:
             key = (command.text, tuple(command.oids))
-            name, is_new = self._name(key, at_once=command.at_once)
+            name = self._names.get(key)
+            if name is not None:
+                self._names.move_to_end(key)
+            elif (name := self._new_name(key, at_once=command.at_once)) is not None:
+                pgconn.send_prepare(name, command.text, command.oids)
+                prepared[count] = key
+                count += 1
             if name is None:
                 pgconn.send_query_params(command.text, command.values, command.oids, command.formats, _BINARY)
             else:
-                if is_new:
-                    pgconn.send_prepare(name, command.text, command.oids)
-                    prepared[count] = key
-                    count += 1
                 pgconn.send_query_prepared(name, command.values, command.formats, _BINARY)
             count += 1
         pgconn.pipeline_sync()
         return count, prepared
 
-    def _name(self, key: _Key, *, at_once: bool) -> tuple[bytes | None, bool]:
-        """The name that a statement is prepared under, and whether it has still to be; None: run it as it is."""
+    def _new_name(self, key: _Key, *, at_once: bool) -> bytes | None:
+        """The name that a statement is to be prepared under; None: run it as it is, for now."""
         if not self.prepares:
-            return None, False
+            return None
         is_known = key in self._names
-        known = self._names.setdefault(key, None)
+        self._names[key] = None
         self._names.move_to_end(key)
         if len(self._names) > _MOST_PREPARED:
             _, oldest = self._names.popitem(last=False)
             self._unwanted += [] if oldest is None else [oldest]
-        if known is not None or not (is_known or at_once):
-            return known, False
+        if not (is_known or at_once):
+            return None
         self._named += 1
         name = self._names[key] = self._prefix + b"%d" % self._named
-        return name, True
+        return name
 
     def _leave(self, pgconn: PGconn) -> None:
         """End pipeline mode; a connection that cannot, for answers are still to come, is of no use any more."""
