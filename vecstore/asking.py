@@ -97,16 +97,18 @@ def _are_names(names: object) -> bool:
 
 
 _LONGEST_FILTER = 4_096
+_LASTING = frozenset({type(None), str, int, float, bool, tuple, Metric})  # nobody changes one under the same identity
 
 
 def asked(partition_names: Any, where: Any, filter: Any, filter_params: Any, *options: Any) -> Asked:  # noqa: A002
     """Asked(Selection(...), *options), which is made and checked once where the same is asked again and again."""
     if where is None and filter_params is None and (type(filter) is not str or len(filter) <= _LONGEST_FILTER):
-        try:
-            given = partition_names, filter, *options
-            return _asked(*[tuple(one) if type(one) is list else one for one in given])
-        except TypeError:  # of what cannot be remembered
-            pass
+        given = [tuple(one) if type(one) is list else one for one in (partition_names, filter, *options)]
+        if set(map(type, given)) <= _LASTING:
+            try:
+                return _asked(*given)
+            except TypeError:  # a list of what has no hash: below it is refused, as what it is
+                pass
     return Asked(Selection(partition_names, where, filter, filter_params), *options)
 
 

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import pytest
-from sqlalchemy import column
+from sqlalchemy import column, create_engine
 
 from vecstore.asking import Asked, asked
 from vecstore.conditions import Selection
+from vecstore.database import Database
 from vecstore.errors import InvalidArgument
+from vecstore.reader import Reader
 
 
 def question(*, limit: Any = 10, output_fields: Any = None, group_size: Any = 1, **selection: Any) -> Asked:
     chosen = {"partition_names": None, "where": None, "filter": None, "filter_params": None} | selection
     rest = None, None, None, None, None, None, group_size, False, None
     return asked(*chosen.values(), limit, 0, None, None, output_fields, *rest)
+
+
+def test_every_option_of_a_search_reaches_the_field_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go by position, for that is quicker."""
+    given: list[object] = []
+    monkeypatch.setattr("vecstore.reader.asked", lambda *options: given.extend(options))
+    monkeypatch.setattr("vecstore.reader.searching.search", lambda *_: [])
+    selection = [field.name for field in fields(Selection)]
+    options = [field.name for field in fields(Asked) if field.name != "selection"]
+    Reader(Database(create_engine("postgresql+psycopg://")), "books").search(
+        [1.0], **{name: name for name in (*selection, *options)}
+    )
+    assert given == [*selection, *options]
 
 
 def test_the_same_question_is_one_object() -> None:
@@ -49,3 +66,15 @@ def test_what_cannot_be_remembered_is_made_each_time() -> None:
     fields = {"title": 1}.keys()
     assert question(output_fields=fields) is not question(output_fields=fields)
     assert question(output_fields=iter(["title"])).output_fields == ["title"]
+
+
+def test_a_sequence_that_may_change_is_made_each_time() -> None:
+    class Names(Sequence[str]):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, place: Any) -> Any:
+            return ["title"][place]
+
+    names = Names()
+    assert question(output_fields=names) is not question(output_fields=names)

@@ -16,8 +16,7 @@ from ..reranking import Boost, Boosts, Decay, Reading, Reranker, reading
 from ..search import Entity
 from .explaining import replanned
 from .opening import Opened, opened
-from .round_trip import Changed
-from .searching import Answer, Query, answers, answers_at_once
+from .searching import Answer, Query, answered, answers
 from .texts import found_texts
 
 
@@ -44,16 +43,7 @@ def ranked_search(database: Database, collection: str, query: Query, asked: Aske
     wider = replace(
         asked, limit=asked.limit + asked.offset, offset=0, output_fields=reading(asked.output_fields, ranker)
     )
-
-    def attempt() -> list[Hits]:
-        try:
-            found = answers_at_once(database, collection, query, wider)
-        except Changed:
-            with opened(database, collection, "search") as there:
-                found = answers(there, query, wider)
-        return [_fused([_of_vector(answer)], ranker, common) for answer in found]
-
-    return replanned(database, attempt)
+    return [_fused([_of_vector(answer)], ranker, common) for answer in answered(database, collection, query, wider)]
 
 
 def hybrid_search(

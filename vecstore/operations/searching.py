@@ -63,18 +63,23 @@ class Answer:
 
 
 def search(database: Database, collection: str, query: Query, asked: Asked) -> list[Hits]:
-    def attempt() -> list[Hits]:
+    return [answer.hits for answer in answered(database, collection, query, asked)]
+
+
+def answered(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
+    """An answer for each query vector, in a transaction of its own."""
+
+    def attempt() -> list[Answer]:
         try:
-            found = answers_at_once(database, collection, query, asked)
+            return _answers_at_once(database, collection, query, asked)
         except Changed:
             with opened(database, collection, "search") as there:
-                found = answers(there, query, asked)
-        return [answer.hits for answer in found]
+                return answers(there, query, asked)
 
     return replanned(database, attempt)
 
 
-def answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
+def _answers_at_once(database: Database, collection: str, query: Query, asked: Asked) -> list[Answer]:
     """Answers in one round trip an attempt, and one more where the planner has to be asked, by what an earlier call
     found out about the collection. Raises Changed where none did, or it is not so any more.
     """
