@@ -35,6 +35,7 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_PARAMETERS = 65_535
 _BINARY = pq.Format.BINARY
 _DECODE = JSONDecoder().raw_decode
+_JSONB_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class _JsonbLoader(Loader):
     format = pq.Format.BINARY
 
     def load(self, data: Buffer) -> Any:
+        if data[0] != _JSONB_VERSION:
+            raise psycopg.DataError(f"unknown version of jsonb's binary format: {data[0]!r}")
         return _DECODE(str(data[1:], "utf-8"))[0]
 
 

@@ -67,3 +67,14 @@ def test_a_literal_is_written_with_its_backslashes_as_the_server_reads_them() ->
     dialect._backslash_escapes = False
     made = template(select(literal("a\\b%", literal_execute=True)), numbered(dialect), Context())
     assert b"'a\\b%'" in made.text
+
+
+def test_a_document_of_another_format_is_refused_not_misread():
+    adapters = AdaptersMap()
+    register(adapters, {})
+    load = adapters.get_loader(3802, Format.BINARY)(3802).load
+    assert load(b'\x01{"a": [1, 123456789012345678901234567890, 0.5]}') == {
+        "a": [1, 123456789012345678901234567890, 0.5]
+    }
+    with pytest.raises(psycopg.DataError, match="unknown version of jsonb's binary format: 2"):
+        load(b"\x02{}")
