@@ -42,8 +42,7 @@ class LendingPool(QueuePool):
     @property
     def has_no_listeners(self) -> bool:
         """None but ask_when_taken()'s: others may want to see each connection that is taken."""
-        taken, given_back = self.dispatch.checkout, self.dispatch.checkin
-        return len(taken.listeners) <= 1 and not (taken.parent_listeners or given_back.listeners)
+        return len(self.dispatch.checkout) <= 1 and not self.dispatch.checkin
 
     def lend(self) -> ManagesConnection:
         """A connection that may be dead; it must come back by take_back(), without a transaction."""
