@@ -21,7 +21,7 @@ from psycopg.abc import Buffer
 from vecstore.errors import InvalidArgument
 from vecstore.naming import PARTITION_COLUMN
 from vecstore.schema import DataType
-from vecstore.vectors import Array, DenseColumn, Nulls, SparseColumn, VectorColumn
+from vecstore.vectors import DENSE_TYPES, Array, DenseColumn, Nulls, SparseColumn, VectorColumn, dense_head
 
 from .jsonb import json_texts
 from .scalars import ArrayColumn, FixedColumn, JsonColumn, TextColumn
@@ -54,14 +54,6 @@ _FIXED: Mapping[DataType, tuple[np.dtype[Any], int]] = {
     DataType.TIMESTAMPTZ: (np.dtype(">i8"), 1184),
 }
 _TEXT_OID = 25
-
-_DENSE: Mapping[DataType, np.dtype[Any]] = {
-    DataType.FLOAT_VECTOR: np.dtype(">f4"),
-    DataType.FLOAT16_VECTOR: np.dtype(">f2"),
-    DataType.BFLOAT16_VECTOR: np.dtype(">f4"),
-    DataType.INT8_VECTOR: np.dtype(">f2"),
-    DataType.BINARY_VECTOR: np.dtype("u1"),
-}
 
 
 def copy_columns(batch: Batch, *, partition: str | None) -> tuple[str, ...]:
@@ -98,7 +90,7 @@ def _varying_names(batch: Batch) -> tuple[str, ...]:
 def wire_values(column: VectorColumn) -> list[bytes]:
     """Each vector as it travels as a parameter: a cell of the stream without its length word."""
     if isinstance(column, DenseColumn) and column.nulls is None:
-        head, values = _vector_head(column), column.values.astype(_DENSE[column.field.data_type])
+        head, values = dense_head(column.field), column.values.astype(DENSE_TYPES[column.field.data_type])
         return [head + vector.tobytes() for vector in values]
     return [cell[_LENGTH.size :] for cell in _varying_parts(column)[0]]
 
@@ -124,16 +116,10 @@ def _fixed_part(column: AnyColumn) -> _FixedPart:
         dtype = _FIXED[column.kind][0]
         return _FixedPart(_LENGTH.pack(dtype.itemsize), dtype, column.values)
     if isinstance(column, DenseColumn):
-        dtype = _DENSE[column.field.data_type]
+        dtype = DENSE_TYPES[column.field.data_type]
         size = 4 + column.values.shape[1] * dtype.itemsize
-        return _FixedPart(_LENGTH.pack(size) + _vector_head(column), dtype, column.values)
+        return _FixedPart(_LENGTH.pack(size) + dense_head(column.field), dtype, column.values)
     raise AssertionError(type(column).__name__)
-
-
-def _vector_head(column: DenseColumn) -> bytes:
-    """bit: the number of bits; vector and halfvec: dimensions in two bytes and two unused."""
-    dim = column.field.dim or 0
-    return _LENGTH.pack(dim if column.field.data_type is DataType.BINARY_VECTOR else dim << 16)
 
 
 def _record_type(parts: Sequence[_FixedPart], tail: bytes) -> np.dtype[Any]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from .columns import DenseColumn, SparseColumn, VectorColumn, as_matrix, as_query, check_norms, picked
 from .faults import Array, Fault, Nulls, Rows
 from .sparse import MAX_INDEXED_SPARSE_NONZERO
-from .wire import decoder, plain_query
+from .wire import DENSE_TYPES, decoder, dense_head, plain_query
 
 __all__ = [
+    "DENSE_TYPES",
     "MAX_INDEXED_SPARSE_NONZERO",
     "Array",
     "DenseColumn",
@@ -25,6 +26,7 @@ __all__ = [
     "as_query",
     "check_norms",
     "decoder",
+    "dense_head",
     "picked",
     "plain_query",
 ]

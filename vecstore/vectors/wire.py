@@ -1,4 +1,4 @@
-"""Vectors in pgvector's binary format: what PostgreSQL sends, and what is sent most often."""
+"""Vectors in pgvector's binary format, as they come and as they go."""
 
 from __future__ import annotations
 
@@ -47,8 +47,23 @@ def decoder(field: Field) -> Decoder:
     return _DECODERS[field.data_type]
 
 
-_SINGLE, _SENT = np.dtype(np.float32), np.dtype(">f4")
-_HEAD = Struct(">HH")  # dimensions, and two bytes that are not used
+DENSE_TYPES: Mapping[DataType, np.dtype[Any]] = {
+    DataType.FLOAT_VECTOR: np.dtype(">f4"),
+    DataType.FLOAT16_VECTOR: np.dtype(">f2"),
+    DataType.BFLOAT16_VECTOR: np.dtype(">f4"),
+    DataType.INT8_VECTOR: np.dtype(">f2"),
+    DataType.BINARY_VECTOR: np.dtype("u1"),
+}
+"""What the elements of a vector travel as."""
+
+_SINGLE, _SENT = np.dtype(np.float32), DENSE_TYPES[DataType.FLOAT_VECTOR]
+_HEAD = Struct(">i")
+
+
+def dense_head(field: Field) -> bytes:
+    """What stands before them. bit: the number of bits; vector and halfvec: dimensions in two bytes and two unused."""
+    dim = field.dim or 0
+    return _HEAD.pack(dim if field.data_type is DataType.BINARY_VECTOR else dim << 16)
 
 
 def plain_query(field: Field, vectors: Any) -> bytes | None:
@@ -63,5 +78,5 @@ def plain_query(field: Field, vectors: Any) -> bytes | None:
         return None
     if field.data_type is not DataType.FLOAT_VECTOR or not 1e-30 < float(vectors.dot(vectors)) < 1e30:  # noqa: PLR2004
         return None
-    sent: bytes = _HEAD.pack(len(vectors), 0) + vectors.astype(_SENT).tobytes()
+    sent: bytes = dense_head(field) + vectors.astype(_SENT).tobytes()
     return sent
