@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import column, create_engine
 
 from vecstore.asking import Asked, asked
+from vecstore.collection import Collection
 from vecstore.conditions import Selection
 from vecstore.database import Database
 from vecstore.errors import InvalidArgument
-from vecstore.reader import Reader
 
 
 def question(*, limit: Any = 10, output_fields: Any = None, group_size: Any = 1, **selection: Any) -> Asked:
@@ -25,11 +25,11 @@ def question(*, limit: Any = 10, output_fields: Any = None, group_size: Any = 1,
 def test_every_option_of_a_search_reaches_the_field_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """They go by position, for that is quicker."""
     given: list[object] = []
-    monkeypatch.setattr("vecstore.reader.asked", lambda *options: given.extend(options))
-    monkeypatch.setattr("vecstore.reader.searching.search", lambda *_: [])
+    monkeypatch.setattr("vecstore.collection.asked", lambda *options: given.extend(options))
+    monkeypatch.setattr("vecstore.collection.searching.search", lambda *_: [])
     selection = [field.name for field in fields(Selection)]
     options = [field.name for field in fields(Asked) if field.name != "selection"]
-    Reader(Database(create_engine("postgresql+psycopg://")), "books").search(
+    Collection(Database(create_engine("postgresql+psycopg://")), "books").search(
         [1.0], **{name: name for name in (*selection, *options)}
     )
     assert given == [*selection, *options]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import ast
+import io
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import alembic
@@ -11,6 +14,14 @@ import yaml
 import vecstore
 
 ROOT = Path(__file__).parents[2]
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 
 def test_the_folder_alembic_does_not_hide_the_package_of_that_name() -> None:
@@ -71,5 +82,19 @@ def test_the_compose_file_has_what_vectors_need() -> None:
 
 
 def test_no_module_has_grown_too_large() -> None:
-    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "vecstore").rglob("*.py")}
-    assert {str(path): lines for path, lines in lengths.items() if lines > 500} == {}
+    """What is written about the code may be as long as it has to be."""
+    lengths = {path: _lines_of_code(path.read_text(encoding="utf-8")) for path in (ROOT / "vecstore").rglob("*.py")}
+    assert {str(path): lines for path, lines in lengths.items() if lines > 350} == {}
+
+
+def _lines_of_code(source: str) -> int:
+    """Without blank lines, comments and docstrings."""
+    docstrings = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    code = {line for it in tokens if it.type not in _NO_CODE for line in range(it.start[0], it.end[0] + 1)}
+    return len(code - docstrings)
