@@ -22,6 +22,7 @@ from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
 from .hits import Hit, Hits, SearchPath
 from .index import Index
+from .lexemes import Lexeme
 from .lock_modes import LockMode
 from .operations.compacting import CompactedPartition, CompactResult, PartitionState
 from .operations.deleting import DeleteResult
@@ -77,6 +78,7 @@ __all__ = [
     "IndexStats",
     "InsertResult",
     "IvfFlat",
+    "Lexeme",
     "LockHolder",
     "LockMode",
     "Metric",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,8 @@ from .database import ADVISED_VECTOR, Database, Settings, check_server, translat
 from .description import CollectionSummary
 from .engines import as_folder, as_url, check_prepares_nothing, checked_engine, engine_for
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
-from .operations import aliases, collections, databases, freeing, maintenance, overview, restoring
+from .lexemes import Lexeme
+from .operations import aliases, collections, databases, freeing, lexemes, maintenance, overview, restoring
 from .operations import privileges as rights
 from .operations.maintenance import Finding
 from .operations.overview import CollectionOverview
@@ -287,6 +288,18 @@ class Store:
         """Each alias and the collection that it stands for."""
         with self._database.reading("list aliases") as connection:
             return catalog.aliases(connection)
+
+    # Texts
+
+    def lexemes(self, texts: str | Sequence[str], *, text_search: str | None = None) -> list[list[Lexeme]]:
+        """What text search makes of texts: one list a text, of its words as text_match() and BM25 look for them.
+
+        text_search  the configuration, as of a Field: "english", or "schema.name"; None: PostgreSQL's "simple", which
+                     changes no word but to lower case and drops none
+
+        To see why a word is found, or is not. Reads no collection. Raises InvalidArgument.
+        """
+        return lexemes.lexemes(self._database, texts, text_search)
 
     # Roles
 

@@ -28,9 +28,14 @@ def configuration_of(field: Field) -> str:
 
 
 def configuration(field: Field) -> ColumnElement[Any]:
-    name = configuration_of(field)
-    parts = name.split(".") if "." in name else ["pg_catalog", name]
-    return cast(literal(".".join(map(_quote, parts)), String(), literal_execute=True), REGCONFIG())
+    name = qualified(configuration_of(field))
+    return cast(literal(name, String(), literal_execute=True), REGCONFIG())
+
+
+def qualified(configuration: str) -> str:
+    """A configuration's name with its schema, quoted: what becomes a regconfig, whatever the search path."""
+    parts = configuration.split(".") if "." in configuration else ["pg_catalog", configuration]
+    return ".".join(map(_quote, parts))
 
 
 def words_of(field: Field, text: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -631,7 +631,6 @@ def test_what_is_not_served_says_why(milvus: MilvusClient, books: str) -> None:
         (lambda: milvus.create_user("ann", "secret1"), "CREATE ROLE"),
         (lambda: milvus.create_resource_group("fast"), "one server"),
         (lambda: milvus.create_snapshot(books, "monday"), "pg_dump"),
-        (lambda: milvus.run_analyzer("text"), "ts_debug"),
     ):
         with pytest.raises(Exception, match=why):
             call()

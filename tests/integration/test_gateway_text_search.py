@@ -287,6 +287,40 @@ UNKNOWN: list[tuple[Any, Any]] = [
 ]
 
 
+def test_what_an_analyzer_makes_of_a_text_can_be_seen(milvus: MilvusClient, store: Store) -> None:
+    assert milvus.run_analyzer("Milvus: a vector-free DB!").tokens == [
+        *("milvus", "a", "vector-free", "vector", "free", "db"),
+    ]
+    english = {"type": "english"}
+    first, second = milvus.run_analyzer(["The naïve Foxes", ""], english, with_detail=True)
+    assert second.tokens == []
+    assert [it.dict for it in first.tokens] == [
+        {"token": "naïv", "start_offset": 4, "end_offset": 10, "position": 1, "position_length": 1},
+        {"token": "fox", "start_offset": 11, "end_offset": 16, "position": 2, "position_length": 1},
+    ]
+    (hashed,) = milvus.run_analyzer("123456789", with_hash=True).tokens
+    assert hashed.dict == {"token": "123456789", "hash": 0xCBF43926}  # the check value of CRC-32
+    milvus.create_collection("documents", schema=schema_of(english))
+    of_field = milvus.run_analyzer("The Foxes", collection_name="documents", field_name="text")
+    assert of_field.tokens == ["fox"]
+
+
+def test_what_cannot_be_analyzed_says_why(milvus: MilvusClient) -> None:
+    milvus.create_collection("documents", schema=schema_of())
+    for asked, said in (
+        ({"analyzer_params": {"type": "chinese"}}, "run_analyzer: the analyzer of type chinese is not supported"),
+        ({"analyzer_names": "english"}, "multi_analyzer_params"),
+        ({"collection_name": "documents"}, "needs its field name"),
+        ({"field_name": "text"}, "needs its collection name"),
+        ({"collection_name": "documents", "field_name": "nothing"}, "nothing"),
+        ({"collection_name": "documents", "field_name": "id"}, "field id is no text"),
+        ({"collection_name": "nowhere", "field_name": "text"}, "collection not found"),
+        ({"collection_name": "documents", "field_name": "text", "analyzer_params": {}}, "not by both"),
+    ):
+        with pytest.raises(MilvusException, match=said):
+            milvus.run_analyzer("text", **asked)
+
+
 def test_an_analyzer_that_would_find_other_words_is_refused(milvus: MilvusClient) -> None:
     for analyzer, said in UNKNOWN:
         with pytest.raises(MilvusException, match=said):

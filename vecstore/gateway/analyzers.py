@@ -23,9 +23,10 @@ _STEMMED = frozenset(
 )
 
 
-def configuration(field: str, params: Mapping[str, str], *, needed: bool) -> str | None:
-    """The text search configuration for a field's analyzer, None for PostgreSQL's simple one.
+def configuration(asker: str, params: Mapping[str, str], *, needed: bool) -> str | None:
+    """The text search configuration for an analyzer, None for PostgreSQL's simple one.
 
+    asker   whose it is, for errors: "field title"
     needed  by somebody who will search the words; else what cannot be had is left out
 
     Raises MilvusError.
@@ -35,18 +36,18 @@ def configuration(field: str, params: Mapping[str, str], *, needed: bool) -> str
     except (ValueError, RecursionError):
         raise invalid("analyzer_params is no JSON") from None
     if needed and params.get("multi_analyzer_params"):
-        raise _refused(field, "a field is read by one analyzer, not by that of each row: multi_analyzer_params")
+        raise _refused(asker, "a field is read by one analyzer, not by that of each row: multi_analyzer_params")
     if not isinstance(analyzer, dict):
-        raise _refused(field, f"analyzer_params must be an object of JSON, got {analyzer!r:.60}")
+        raise _refused(asker, f"analyzer_params must be an object of JSON, got {analyzer!r:.60}")
     found, wrong = _of_type(analyzer) if "type" in analyzer else _of_parts(analyzer)
     if wrong and needed:
-        raise _refused(field, wrong)
+        raise _refused(asker, wrong)
     return found
 
 
-def _refused(field: str, why: str) -> Exception:
+def _refused(asker: str, why: str) -> Exception:
     return invalid(
-        f"field {field}: {why}; texts are read by PostgreSQL's text search, and of analyzers there are the types "
+        f"{asker}: {why}; texts are read by PostgreSQL's text search, and of analyzers there are the types "
         "standard and english, and tokenizer standard or whitespace with the filters lowercase, alphanumonly, and a "
         "stemmer with the stop words of its language"
     )

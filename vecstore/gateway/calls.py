@@ -7,6 +7,7 @@ from typing import Any
 
 from . import (
     aliases,
+    analyzing,
     cluster,
     collections,
     connecting,
@@ -29,6 +30,7 @@ CALLS: Mapping[str, Function] = {
     name: function
     for module in (
         aliases,
+        analyzing,
         cluster,
         collections,
         connecting,
@@ -45,5 +47,5 @@ CALLS: Mapping[str, Function] = {
     for name, function in module.CALLS.items()
 }
 
-OF_ENTITIES = frozenset({*querying.CALLS, *searching.CALLS, *writing.CALLS})
+OF_ENTITIES = frozenset({*analyzing.CALLS, *querying.CALLS, *searching.CALLS, *writing.CALLS})
 """The RPCs that change no collection, only what is in it."""

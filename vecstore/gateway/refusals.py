@@ -27,9 +27,10 @@ _WHY: Mapping[str, str] = {
     "a function comes with the field that it makes: add_function_field() and drop_function_field()": """
         AddCollectionFunction AlterCollectionFunction
     """,
-    "texts are read by PostgreSQL's text search, which ts_debug() explains": """
-        RunAnalyzer ComputePhraseMatchSlop AddFileResource RemoveFileResource ListFileResources
+    "texts are read by PostgreSQL's text search, whose dictionaries are its own": """
+        AddFileResource RemoveFileResource ListFileResources
     """,
+    "phrase_match() compares phrases; the smallest slop of one is not computed": "ComputePhraseMatchSlop",
     "DropCollectionFunction RPC is no longer supported; drop a function via drop_function_field": """
         DropCollectionFunction
     """,

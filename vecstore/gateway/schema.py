@@ -121,7 +121,7 @@ def field(asked: Any, *, auto_id: bool = False, bm25: bool = False) -> Field:
         nullable=asked.nullable,
         default_value=_default(asked, data_type),
         partition_key=asked.is_partition_key,
-        text_search=configuration(asked.name, params, needed=needs_words) if data_type in TEXTS else None,
+        text_search=configuration(f"field {asked.name}", params, needed=needs_words) if data_type in TEXTS else None,
         bm25=bm25,
         description=asked.description,
     )

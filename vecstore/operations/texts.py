@@ -87,15 +87,16 @@ def found_texts(
     formula = Bm25(request.k1, request.b)
     run = partial(_by_bm25, formula=formula, partition_names=partition_names) if field.bm25 else _by_rank
     answers = []
-    for query in _texts(request.query):
+    for query in checked_texts(request.query):
         rows = run(collection, search, query)
         ranking = Ranking(None, [(row[0], row[2]) for row in rows], [row[1] for row in rows])
         answers.append(Found(ranking, [search.projection.record(row[3:]) for row in rows], SearchPath.EXACT))
     return answers
 
 
-def _texts(query: object) -> Sequence[str]:
-    texts = [query] if isinstance(query, str) else query
+def checked_texts(given: object) -> Sequence[str]:
+    """A text, or several; raises InvalidArgument."""
+    texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise InvalidArgument("a text search takes a text, or a list of them")
     for it in texts:
