@@ -20,6 +20,7 @@ from .errors import *  # noqa: F403 - errors.__all__ is every error
 from .facets import Bucket, Facet
 from .filters import FilterError
 from .fusion import AnnRequest, Rrf, TextRequest, Weighted
+from .highlighting import Highlighter
 from .hits import Hit, Hits, SearchPath
 from .index import Index
 from .lexemes import Lexeme
@@ -66,6 +67,7 @@ __all__ = [
     "Finding",
     "FindingKind",
     "Gin",
+    "Highlighter",
     "Hit",
     "Hits",
     "Hnsw",

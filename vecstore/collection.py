@@ -15,6 +15,7 @@ from .conditions import Selection
 from .database import Database
 from .description import CollectionDescription
 from .fusion import AnnRequest, Ranker, TextRequest
+from .highlighting import Highlighter
 from .hits import Hits
 from .index import Index
 from .operations import (
@@ -26,6 +27,7 @@ from .operations import (
     fields,
     hybrid,
     indexes,
+    lexemes,
     overview,
     paging,
     partitions,
@@ -349,6 +351,26 @@ class Collection:
             output_fields=output_fields,
             partition_names=partition_names,
         )
+
+    def highlight(
+        self,
+        texts: Sequence[str | None],
+        words: str | Sequence[str],
+        *,
+        field: str | None = None,
+        highlighter: Highlighter | None = None,
+    ) -> list[list[str]]:
+        """Mark in texts what they were found by: of each text the fragments around the words, none where no word is.
+
+        texts        of the field, as a search gave them back; None has no fragment
+        words        a text whose words are marked, or several
+        field        whose text_search says what a word is; may be left out where one field has bm25
+        highlighter  how; Highlighter() where it is left out
+
+        `<em>foxes</em>` for "fox" where text_search is "english". Texts are not escaped: a page of HTML has to. Looks
+        at no entity. Raises InvalidArgument, FieldNotFound.
+        """
+        return lexemes.highlight(self._database, self.name, texts, words, field=field, how=highlighter or Highlighter())
 
     def hybrid_search(
         self,

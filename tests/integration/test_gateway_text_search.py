@@ -12,9 +12,11 @@ from pymilvus import (
     DataType,
     Function,
     FunctionType,
+    LexicalHighlighter,
     MilvusClient,
     MilvusException,
     RRFRanker,
+    SemanticHighlighter,
     WeightedRanker,
 )
 
@@ -285,6 +287,63 @@ UNKNOWN: list[tuple[Any, Any]] = [
     ({"filter": [{"type": "stemmer", "language": "klingon"}]}, "a stemmer of klingon is not"),
     ({"filter": [{"type": "stop", "stop_words": ["_english_"]}]}, "the filter stop is not"),
 ]
+
+
+def test_the_words_that_were_searched_for_are_marked_in_each_hit(milvus: MilvusClient, documents: str) -> None:
+    found = milvus.search(
+        documents, ["whales of the sea", "cats", "unknown"], anns_field="sparse", limit=2,
+        highlighter=LexicalHighlighter(highlight_search_text=True, pre_tags=["{"], post_tags=["}"]),
+    )  # fmt: skip
+    assert [[hit["highlight"]["text"]["fragments"] for hit in hits] for hits in found] == [
+        [["{sea} and a {whale}"], ["{sea}, the {sea}"]],
+        [["{cat} and the sea and a whale"]],
+        [],
+    ]
+    assert [hit["entity"] for hit in found[0]] == [{}, {}]
+    (nothing,) = milvus.search(
+        documents, ["unknown"], anns_field="sparse", highlighter=LexicalHighlighter(highlight_search_text=True)
+    )
+    assert list(nothing) == []
+
+
+def test_words_of_a_filter_are_marked_in_what_vectors_found(milvus: MilvusClient, documents: str) -> None:
+    highlighter = LexicalHighlighter(fragment_size=5, fragment_offset=2, num_of_fragments=1)
+    highlighter.with_query("text", "whale cat", "TextMatch")
+    (hits,) = milvus.search(
+        documents, [[1, 0]], anns_field="dense", limit=6, output_fields=["kind"], highlighter=highlighter
+    )
+    assert {hit["id"]: hit["highlight"]["text"]["fragments"] for hit in hits} == {
+        0: ["a <em>whale</em>"],
+        1: [],
+        2: ["a <em>cat</em>"],
+        3: [],
+        4: [],
+        9: [],
+    }
+    assert hits[0]["entity"] == {"kind": 0}
+
+
+def test_a_highlighter_that_cannot_be_had_says_why(milvus: MilvusClient, documents: str) -> None:
+    def lexical(**options: Any) -> Any:
+        return {"anns_field": "dense", "highlighter": LexicalHighlighter(**options)}
+
+    def query(**parts: Any) -> Any:
+        return lexical(highlight_query=[parts])
+
+    for asked, said in (
+        (lexical(highlight_search_text=True), 'only support with metric type "BM25" but was: COSINE'),
+        (lexical(pre_tags=[]), "pre_tags must be a list of one text or more"),
+        (lexical(fragment_size=0), "fragment_size must be an int from 1, got 0"),
+        (lexical(highlight_query=["whale"]), "item in array is not json object"),
+        (query(field="text", text="whale"), "must set `type` in query"),
+        (query(field="text", text=7, type="TextMatch"), "`text` must be string"),
+        (query(field="text", text="whale", type="Phrase"), "invalid highlight query type: Phrase"),
+        (query(field="nothing", text="whale", type="TextMatch"), "highlight field not found in schema: nothing"),
+        (query(field="kind", text="whale", type="TextMatch"), "kind: it is no field of text"),
+        ({"anns_field": "dense", "highlighter": SemanticHighlighter(["whale"], ["text"])}, "asks a model"),
+    ):
+        with pytest.raises(MilvusException, match=said):
+            milvus.search(documents, [[1, 0]], **asked)
 
 
 def test_what_an_analyzer_makes_of_a_text_can_be_seen(milvus: MilvusClient, store: Store) -> None:

@@ -7,7 +7,7 @@ import random
 import pytest
 from sqlalchemy import text
 
-from vecstore import InvalidArgument, Lexeme, Store
+from vecstore import Collection, DataType, Field, FieldNotFound, Highlighter, InvalidArgument, Lexeme, Store
 
 PIECES = (
     *("The", "quick", "Foxes", "jumped", "naïve", "Straße", "мир", "数据库", "ﬁx", "don't", "c'est", "a", "of"),
@@ -79,3 +79,45 @@ def test_what_is_no_text_and_no_configuration_is_refused(
 ) -> None:
     with pytest.raises(InvalidArgument, match=said):
         store.lexemes(texts, text_search=text_search)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def stories(store: Store) -> Collection:
+    return store.create_collection(
+        "stories",
+        [
+            Field("id", DataType.INT64, primary_key=True),
+            Field("title", DataType.VARCHAR, max_length=100, nullable=True),
+            Field("body", DataType.TEXT, text_search="english", bm25=True),
+        ],
+    )
+
+
+def test_the_words_of_a_search_are_marked_in_what_it_found(stories: Collection) -> None:
+    stories.insert({"id": [1, 2], "title": ["A", None], "body": ["The whales of naïve Ahab", "Ships & whaling"]})
+    (hits,) = stories.search_text("a naïve whale", output_fields=["title", "body"])
+    found = [hit.fields["body"] for hit in hits]
+    assert stories.highlight(found, "a naïve whale") == [
+        ["<em>whales</em> of <em>naïve</em> Ahab"],
+        ["<em>whaling</em>"],
+    ]
+
+
+def test_the_configuration_of_the_field_says_what_a_word_is(stories: Collection) -> None:
+    texts = [None, "The whales", ""]
+    assert stories.highlight(texts, ["the", "whale"], field="body") == [[], ["<em>whales</em>"], []]
+    how = Highlighter(["["], ["]"])
+    assert stories.highlight(texts, ["the", "whale"], field="title", highlighter=how) == [[], ["[The] whales"], []]
+
+
+def test_what_cannot_be_highlighted_says_why(stories: Collection) -> None:
+    for texts, words, field, said in (
+        ("a whale", "whale", "body", "takes a list of texts, got str"),
+        ([7], "whale", "body", "takes a text, or a list of them"),
+        (["a whale"], None, "body", "takes a text, or a list of them"),
+        (["a whale"], "whale", "id", "needs a field of text"),
+    ):
+        with pytest.raises(InvalidArgument, match=said):
+            stories.highlight(texts, words, field=field)  # type: ignore[arg-type]
+    with pytest.raises(FieldNotFound):
+        stories.highlight(["a whale"], "whale", field="nothing")

@@ -115,12 +115,7 @@ def test_a_search_out_of_range_is_refused(given: dict[str, object], message: str
         asked(**given)
 
 
-@pytest.mark.parametrize("name", ["highlighter"])
-def test_what_is_not_served_is_not_passed_over(name: str) -> None:
-    request = milvus_pb2.SearchRequest()
-    getattr(request, name).SetInParent()
-    with pytest.raises(MilvusError, match=f"{name} is not supported here"):
-        ask_of(BOOKS, request, Parameters(pairs(topk=1, anns_field="v")))
+def test_what_is_not_served_is_not_passed_over() -> None:
     request = milvus_pb2.SearchRequest(function_chains=[schema_pb2.FunctionChain()])
     with pytest.raises(MilvusError, match="function_chains are not supported"):
         ask_of(BOOKS, request, Parameters(pairs(topk=1, anns_field="v")))

@@ -86,8 +86,6 @@ def ask_of(description: CollectionDescription, request: milvus_pb2.SearchRequest
 
 def _refuse_unserved(request: milvus_pb2.SearchRequest, given: Parameters) -> None:
     given.refuse("json_path", "analyzer_name", "time_fields")
-    if request.HasField("highlighter"):
-        raise invalid("highlighter is not supported here")
     if request.function_chains:
         raise invalid("function_chains are not supported")
 

@@ -19,6 +19,7 @@ from .aggregating import Counting, Telling, counting_of
 from .call import Call
 from .connecting import timestamp
 from .errors import invalid
+from .highlighting import Highlighting, highlighting_of
 from .iterating import page_of
 from .parameters import Parameters, planning
 from .placeholders import Texts, kind_of, placed
@@ -40,6 +41,7 @@ class Question:
 
     expressions  its filter, and those of its ranker, for an error that one of them causes
     counting     how what it finds is put into buckets
+    highlighting what is marked in it
     """
 
     description: CollectionDescription
@@ -49,6 +51,7 @@ class Question:
     wanted: Output
     scope: Scope
     counting: Counting | None = None
+    highlighting: Highlighting | None = None
 
 
 def search(call: Call, request: milvus_pb2.SearchRequest) -> milvus_pb2.SearchResults:
@@ -86,6 +89,9 @@ def _found(
     )
     if reached is not None:
         results.results.search_iterator_v2_results.CopyFrom(reached)
+    if question.highlighting is not None and any(answers):
+        marked = question.highlighting.results(collection, looked_for, answers)
+        results.results.highlight_results.extend(marked)
     return results
 
 
@@ -103,9 +109,11 @@ def _question(call: Call, request: milvus_pb2.SearchRequest, description: Collec
     if counting is not None:
         ask = replace(ask, group_by=counting.fields, limit=counting.groups, group_size=counting.size)
         wanted = without_vectors(wanted)
+    highlighting = highlighting_of(description.schema, request, ask)
     expressions = " / ".join([request.dsl, *filters_of(ask.ranker)])
-    scope = _scope(request, wanted.asked, ask.group_by, () if counting is None else counting.sources)
-    made = Question(description, given, ask, expressions, wanted, scope, counting)
+    sources = [*(() if counting is None else counting.sources), *(() if highlighting is None else highlighting.fields)]
+    scope = _scope(request, wanted.asked, ask.group_by, sources)
+    made = Question(description, given, ask, expressions, wanted, scope, counting, highlighting)
     return made if len(key[1]) > _LONGEST_REMEMBERED else call.stores.questions.keep(key, made)
 
 
@@ -222,6 +230,8 @@ def _part(request: milvus_pb2.SearchRequest, ask: Ask) -> AnnRequest | TextReque
         raise invalid("a part of a hybrid search is ranked by its scores: function_score is not supported there")
     if request.HasField("search_aggregation"):
         raise invalid("search aggregation is not supported for hybrid search")
+    if request.HasField("highlighter"):
+        raise invalid("not support hybrid search with highlight now")
     looked_for = _looked_for(request, ask, request.placeholder_group)
     if isinstance(looked_for, Texts):
         return _text_request(looked_for, ask, ask.limit)
