@@ -64,7 +64,7 @@ _UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"}) |
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 
 # Seconds. Where rows come and go faster, searches choose between index and exact a moment late. A description is kept
-# under its version, which each call asks for: it cannot be old.
+# with its version, which each call asks for: it cannot be old.
 _ESTIMATES_HOLD = 10.0
 _DESCRIPTIONS_HOLD = 600.0
 _PROGRAMS_KEPT = 4_096

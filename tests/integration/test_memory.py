@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,18 @@ from sqlalchemy import URL, text
 
 import vecstore
 from samples import BOOK_FIELDS, book
-from vecstore import Collection, CollectionNotFound, DataType, Field, FieldNotFound, Hnsw, InvalidData, Metric, Store
+from vecstore import (
+    Collection,
+    CollectionDescription,
+    CollectionNotFound,
+    DataType,
+    Field,
+    FieldNotFound,
+    Hnsw,
+    InvalidData,
+    Metric,
+    Store,
+)
 
 Fill = Callable[..., None]
 QUERY = [1, 2, 3, 4]
@@ -26,6 +38,15 @@ def two(store: Store, fill: Fill) -> tuple[Collection, Collection]:
 def answers(collection: Collection) -> tuple[list[int], int, list[int]]:
     found = collection.search(QUERY, limit=50)[0].ids.tolist()
     return sorted(found), collection.count(), [row["id"] for row in collection.query(output_fields=["id"])]
+
+
+def test_a_collection_that_changes_again_and_again_is_remembered_once(store: Store) -> None:
+    growing = store.create_collection("growing", BOOK_FIELDS)
+    for number in range(12):
+        growing.create_partition(f"part{number}").insert([book(number)])
+    gc.collect()
+    remembered = [it for it in gc.get_objects() if isinstance(it, CollectionDescription) and it.name == "growing"]
+    assert [len(it.partitions) for it in remembered] == [13]
 
 
 def test_collections_that_change_names_are_each_found_under_their_new_one(

@@ -70,10 +70,12 @@ def described(database: Database, connection: Connection, collection: str) -> tu
     version = catalog.version(session_on(connection, database.facts), collection) if owned else None
     if version is None:
         return None, catalog.describe(connection, collection)
-    key = (collection, version)
-    description = database.descriptions.get(key, lambda: catalog.describe(connection, collection))
-    database.programs.keep(collection, Known(version, description))
-    return version, description
+    known: Known | None = database.descriptions.known(collection)
+    if known is None or known.version != version:
+        # In place of the last one: whoever makes a thousand partitions keeps one description, not a thousand.
+        known = database.descriptions.keep(collection, Known(version, catalog.describe(connection, collection)))
+    database.programs.keep(collection, known)
+    return version, known.description
 
 
 @dataclass(frozen=True, slots=True)
