@@ -358,6 +358,25 @@ def test_a_large_collection_is_indexed_without_keeping_writers_waiting(
     assert (shown["index_type"], shown["state"], shown["indexed_rows"]) == ("HNSW", "Finished", 1)
 
 
+def test_an_index_whose_build_was_interrupted_is_built_when_it_is_asked_for_again(
+    milvus: MilvusClient, books: str, store: Store
+) -> None:
+    asked = index(milvus, "embedding", index_type="HNSW", metric_type="L2")
+    milvus.create_index(books, asked)
+    with store.engine.begin() as connection:
+        made = connection.exec_driver_sql("SELECT pg_get_indexdef('books.embedding'::regclass)").scalar_one()
+        about = connection.exec_driver_sql(
+            "SELECT format('COMMENT ON INDEX books.embedding IS %%L', obj_description('books.embedding'::regclass))"
+        ).scalar_one()
+        connection.exec_driver_sql("DROP INDEX books.embedding")
+        connection.exec_driver_sql(made)  # the parent's alone, as a build begins
+        connection.exec_driver_sql(about)
+    assert milvus.describe_index(books, "embedding")["state"] == "InProgress"
+    milvus.create_index(books, asked)
+    assert milvus.describe_index(books, "embedding")["state"] == "Finished"
+    assert store.doctor() == ()
+
+
 @pytest.mark.parametrize(
     ("field", "asked", "spec"),
     [

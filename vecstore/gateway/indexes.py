@@ -15,6 +15,7 @@ from typing import Any
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from ..bm25 import Bm25
+from ..collection import Collection
 from ..description import CollectionDescription, IndexDescription, IndexState, OtherIndex
 from ..errors import IndexExists, IndexNotFound
 from ..naming import DYNAMIC_FIELD, index_name
@@ -182,21 +183,30 @@ def _inner(params: Mapping[str, str]) -> dict[str, str]:
 def create_index(call: Call, request: Any) -> None:
     found = call.described(request.collection_name)
     asked = _request(found, request)
-    if _is_there(found, asked):
+    collection = call.collection(found.name)
+    there = _there(found, asked)
+    if there is not None and not _was_left_unfinished(collection, there):
         return
     spec, target = _spec(call, found, asked)
-    collection = call.collection(found.name)
     if spec is None:
         kept = json.dumps({_FIELD: asked.field, **asked.params})
         collection.alter(properties={f"{_EXACT_PROPERTY}{asked.name}": kept})
         return
     properties = _properties(asked)
-    online = collection.count() >= _ONLINE_FROM
+    name = _identifier(found, asked.name) if there is None else there.held
+    online = there is not None or collection.count() >= _ONLINE_FROM
     try:
-        collection.create_index(target, spec, name=_identifier(found, asked.name), online=online, properties=properties)
+        collection.create_index(target, spec, name=name, online=online, properties=properties)
     except IndexExists:
-        if not _is_there(call.described(found.name), asked):
+        if _there(call.described(found.name), asked) is None:
             raise
+
+
+def _was_left_unfinished(collection: Collection, index: Asked) -> bool:
+    """Whether its build was interrupted: nobody goes on with it, and clients would wait for it without end."""
+    if index.state is IndexState.READY:
+        return False
+    return any(it.name == index.held and it.state == IndexState.INVALID for it in collection.overview().indexes)
 
 
 def _properties(asked: Asked) -> dict[str, str]:
@@ -241,16 +251,16 @@ def _untold(found: CollectionDescription, field: str, told: Mapping[str, str]) -
     return {name: value for name, value in usual.items() if value and not told.get(name)}
 
 
-def _is_there(found: CollectionDescription, asked: Asked) -> bool:
-    """The same index again is no error; another one on the same field, or of the same name, is."""
+def _there(found: CollectionDescription, asked: Asked) -> Asked | None:
+    """The same index again, which is no error; another one on the same field, or of the same name, is."""
     for other in asked_indexes(found):
         if other.name == asked.name:
             if (other.field, other.told) == (asked.field, asked.told):
-                return True
+                return other
             raise invalid("CreateIndex failed: at most one distinct index is allowed per field")
         if (other.field, other.path) == (asked.field, asked.path):
             raise invalid("CreateIndex failed: creating multiple indexes on same field is not supported")
-    return False
+    return None
 
 
 def _identifier(found: CollectionDescription, name: str) -> str:
