@@ -294,7 +294,8 @@ def _microseconds(values: Array) -> NDArray[np.int64]:
     """NumPy's times, which are taken for UTC, in microseconds since 2000."""
     years = values.astype("M8[Y]").astype(np.int64) + 1970
     held = ~np.isnat(values) & (years >= 1) & (years <= 9999)  # noqa: PLR2004
-    exact = values.astype("M8[us]")
+    exact = np.zeros(len(values), "M8[us]")
+    np.copyto(exact, values, where=held, casting="unsafe")  # of other years NumPy makes wrong ones, or an OverflowError
     held &= exact.astype(values.dtype) == values
     if not held.all():
         index = int(np.argmin(held))
