@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, text
@@ -46,6 +47,10 @@ class InsertResult:
 
     ids: list[Any]
     count: int
+
+    def __repr__(self) -> str:
+        """Short for a load of any size: it is what a prompt shows."""
+        return f"InsertResult(ids={shortened(self.ids)}, count={self.count})"
 
 
 def insert(database: Database, collection: str, data: Any, *, partition: str | None, progress: bool) -> InsertResult:
