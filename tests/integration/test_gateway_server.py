@@ -424,6 +424,19 @@ def test_a_port_on_which_connections_have_just_ended_can_be_served() -> None:
         assert reserved == port
 
 
+@pytest.fixture
+def log_of_the_tests() -> Iterator[None]:
+    """Handed back at the end: the command takes the process's log for its own, and this process has other tests."""
+    loggers = [logging.getLogger(), logging.getLogger("vecstore")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.mark.usefixtures("log_of_the_tests")
 @pytest.mark.parametrize(
     ("options", "why"),
     [
