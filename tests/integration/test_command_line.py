@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 import vecstore
 from samples import BOOK_FIELDS, book
@@ -58,9 +58,33 @@ def test_a_target_goes_before_the_environment(
     assert "vecstore: connect: connection" in capsys.readouterr().err
 
 
-def test_a_folder_is_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["current", "--target", str(tmp_path / "data")]) == 0
-    assert capsys.readouterr().out == f"{HEAD}\n"
+def test_a_folder_is_a_target_and_brings_the_programs_for_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    folder = ["--target", str(tmp_path / "data")]
+    with vecstore.connect(tmp_path / "data") as store:
+        store.create_collection("books", BOOK_FIELDS)
+        assert main(["current", *folder]) == 0
+        assert capfd.readouterr().out == f"{HEAD}\n"
+        assert main(["psql", *folder, "--", "-At", "-c", "SELECT name FROM vecstore.collections"]) == 0
+        assert capfd.readouterr().out == "books\n"
+        assert main(["psql", *folder, "--", "-c", "SELECT 1 / 0"]) == 1
+        assert "division by zero" in capfd.readouterr().err
+        assert main(["pg_dump", *folder, "--", "--schema=books"]) == 0
+        assert "CREATE TABLE books.entities" in capfd.readouterr().out
+
+
+def test_a_password_is_not_in_the_list_of_processes(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "psql").write_text('#!/bin/sh\necho "$@"; echo "$PGPASSWORD"\n')
+    (tmp_path / "psql").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with_password = make_url(target).set(password="c'est la vie")  # noqa: S106
+    assert main(["psql", "--target", with_password.render_as_string(hide_password=False), "--", "-l"]) == 0
+    said = f"--dbname={make_url(target).set(drivername='postgresql').render_as_string()} -l\nc'est la vie\n"
+    assert capfd.readouterr().out == said
 
 
 def test_the_status_says_whether_the_database_is_at_this_librarys_revision(
@@ -255,7 +279,19 @@ def test_what_was_dropped_and_kept_is_listed_restored_and_freed(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["upgrade"], ["downgrade"], ["current"], ["ls"], ["describe"], ["trash"], ["restore"], ["purge"]],
+    [
+        [],
+        ["upgrade"],
+        ["downgrade"],
+        ["current"],
+        ["ls"],
+        ["describe"],
+        ["trash"],
+        ["restore"],
+        ["purge"],
+        ["psql"],
+        ["pg_dump"],
+    ],
 )
 def test_help_teaches(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

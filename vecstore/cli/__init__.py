@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import VecstoreError
-from . import dropping, installing, looking, restoring, serving
+from . import dropping, installing, looking, restoring, serving, terminal
 from .commands import FAILED, Commands
 
 _DESCRIPTION = """\
@@ -51,6 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vecstore {__version__}")
     parser.set_defaults(sql=None, needs_target=True)
     commands = Commands(parser)
-    for module in (looking, dropping, restoring, installing, serving):
+    for module in (looking, dropping, restoring, installing, serving, terminal):
         module.add_to(commands)
     return parser

@@ -33,12 +33,17 @@ def programs(major: int, account: Account) -> Path:
     installation = packages / PACKAGE / _INSTALLATIONS[major]
     if not (installation / "bin" / "postgres").exists():
         raise EmbeddedServerError(
-            f"{DISTRIBUTION} {version(DISTRIBUTION)} has no PostgreSQL {major}: pip install -U 'vecstore[embedded]'"
+            f"{DISTRIBUTION} {version(DISTRIBUTION)} has no PostgreSQL {major}: pip install --upgrade {DISTRIBUTION}"
         )
     if account.is_other and not _usable_by_others(packages, installation):
         # PostgreSQL looks for its own real path, so every folder above it must be open.
         packages = _copied(packages, major)
     return packages / PACKAGE / _INSTALLATIONS[major] / "bin"
+
+
+def program(name: str) -> Path:
+    """A program for clients, psql for one, of the newest version that there is; this process's own user runs it."""
+    return _packages() / PACKAGE / _INSTALLATIONS[max(_INSTALLATIONS)] / "bin" / name
 
 
 def _packages() -> Path:
