@@ -52,6 +52,5 @@ def refuse_newer(found: Collection[str]) -> None:
         head = revisions()[-1]
         raise SchemaTooNew(
             f"schema {OWN_SCHEMA!r} of this database is at revision {newer[-1]!r}, this library knows none after "
-            f"{head!r}: install a newer vecstore (pip install --upgrade vecstore), or let the newer one take the "
-            f"schema back: `vecstore downgrade {head}`"
+            f"{head!r}: install the newer vecstore, or let it take the schema back: `vecstore downgrade {head}`"
         )
