@@ -34,6 +34,8 @@ def as_folder(target: object) -> Path | None:
             f"connect() takes a folder, a postgresql:// URL or a SQLAlchemy Engine, got {type(target).__name__} "
             f"{'that is empty' if target == '' else 'that is none of them'}"
         )
+    if str(target) == ":memory:":
+        raise InvalidArgument("connect() keeps nothing in memory: give it a folder, a temporary one perhaps")
     return Path(target)
 
 

@@ -154,18 +154,21 @@ class Store:
         dynamic: bool = False,
         properties: Mapping[str, str] | None = None,
         num_partitions: int = 16,
+        exist_ok: bool = False,
     ) -> Collection:
         """Create a collection, with its partition `_default`, or its hash partitions where a field is partition_key.
 
         dynamic         entities may have keys beside the fields; they are kept as JSON
         num_partitions  how many hash partitions
+        exist_ok        leave a collection of this name as it is, with its rows, if it has these fields and is as
+                        dynamic; description, properties and num_partitions are not compared
 
         Raises CollectionExists, NotOurs where somebody else has a schema of this name, InvalidName, InvalidSchema.
         """
         schema = CollectionSchema(
             cast("tuple[Field, ...]", fields), dynamic, description, properties or {}, num_partitions
         )
-        collections.create(self._database, name, schema)
+        collections.create(self._database, name, schema, exist_ok=exist_ok)
         return Collection(self._database, name)
 
     def collection(self, name: str, *, check: bool = True) -> Collection:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from samples import BOOK_FIELDS, book
@@ -52,6 +54,37 @@ def test_a_collection_that_exists_is_not_created_again(store: Store, books: Coll
     with pytest.raises(CollectionExists, match="'books'"):
         store.create_collection("books", BOOK_FIELDS)
     assert store.list_collections() == ["books"]
+
+
+def test_a_program_that_is_run_again_finds_its_collection(store: Store) -> None:
+    fields = (
+        *BOOK_FIELDS,
+        Field("rating", DataType.INT8, default_value=3),
+        Field("notes", DataType.JSON, nullable=True),
+        Field("text", DataType.TEXT, text_search="english", bm25=True),
+        Field("tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=9, max_length=7, nullable=True),
+    )
+    first = store.create_collection("books", fields, dynamic=True, description="ours", exist_ok=True)
+    first.insert([book(1) | {"text": "a whale"}])
+    again = store.create_collection("books", fields, dynamic=True, exist_ok=True)
+    assert again.count() == 1
+    assert again.describe().schema.description == "ours"
+    with store.transaction() as inside:
+        assert inside.create_collection("books", fields, dynamic=True, exist_ok=True).count() == 1
+
+
+def test_a_collection_that_is_another_is_not_taken_for_the_one_asked_for(store: Store, books: Collection) -> None:
+    *others, vector = BOOK_FIELDS
+    for fields, dynamic, difference in (
+        (others, False, f"its fields are {', '.join(field.name for field in BOOK_FIELDS)}; asked for were id"),
+        ([*others, replace(vector, dim=7)], False, f"field '{vector.name}' has dim={vector.dim}, asked for was 7"),
+        (BOOK_FIELDS, True, "it has dynamic=False"),
+    ):
+        with pytest.raises(CollectionExists, match=f"collection 'books' exists and is another: {difference}"):
+            store.create_collection("books", fields, dynamic=dynamic, exist_ok=True)
+    store.create_alias("books", "prod")
+    with pytest.raises(CollectionExists, match="alias of collection 'books'"):
+        store.create_collection("prod", BOOK_FIELDS, exist_ok=True)
 
 
 def test_a_default_that_its_field_does_not_take_is_refused_and_nothing_made(store: Store) -> None:

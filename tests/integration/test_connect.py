@@ -67,6 +67,13 @@ def test_other_databases_and_drivers_are_refused(url: str) -> None:
         vecstore.connect(url)
 
 
+def test_memory_is_no_place_and_no_folder_of_that_name_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgument, match="give it a folder, a temporary one perhaps"):
+        vecstore.connect(":memory:")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_engine_of_another_driver_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="sqlite"):
         vecstore.connect(create_engine("sqlite://"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection, Executable
@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..ingest import with_plain_default
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
-from ..schema import CollectionSchema
+from ..schema import CollectionSchema, Field
 from . import freeing, keeping, partitions
 from .dependents import dependence, refusing_dependents
 from .locking import locked
@@ -39,12 +39,14 @@ _SHARE_OF_LOCK_TABLE = 0.5
 _SCHEMA_THERE = frozenset({"42P06", "23505"})  # duplicate_schema; the same, found by the catalogue's unique index
 
 
-def create(database: Database, name: str, schema: CollectionSchema) -> None:
+def create(database: Database, name: str, schema: CollectionSchema, *, exist_ok: bool = False) -> None:
     check_collection_name(name)
     retention.of(schema.properties, name)
     schema = replace(schema, fields=tuple(map(with_plain_default, schema.fields)))
 
     def work(connection: Connection) -> None:
+        if exist_ok and _is_there(connection, name, schema):
+            return
         check_free(connection, name)
         check_text_search(connection, schema)
         table = tables.entities(name, schema, extension_schema=database.facts.extension_schema)
@@ -59,6 +61,30 @@ def create(database: Database, name: str, schema: CollectionSchema) -> None:
 
     database.facts  # noqa: B018 - NotInstalled comes before any lock
     database.alter(f"create collection {name!r}", [name], work)
+
+
+def _is_there(connection: Connection, name: str, schema: CollectionSchema) -> bool:
+    """Whether there is a collection of this name; raises CollectionExists where it is not as asked for."""
+    try:
+        found = catalog.describe(connection, name)
+    except CollectionNotFound:
+        return False
+    if found.name != name:
+        return False
+    difference = _difference(found.schema, schema)
+    if difference is not None:
+        raise CollectionExists(f"collection {name!r} exists and is another: {difference}")
+    return True
+
+
+def _difference(had: CollectionSchema, asked: CollectionSchema) -> str | None:
+    if list(had.by_name) != list(asked.by_name):
+        return f"its fields are {', '.join(had.by_name)}; asked for were {', '.join(asked.by_name)}"
+    for one, other in zip(had.fields, asked.fields, strict=True):
+        for name in (part.name for part in fields(Field)):
+            if getattr(one, name) != getattr(other, name):
+                return f"field {one.name!r} has {name}={getattr(one, name)!r}, asked for was {getattr(other, name)!r}"
+    return None if had.dynamic == asked.dynamic else f"it has dynamic={had.dynamic}"
 
 
 @contextmanager
@@ -81,7 +107,7 @@ def check_free(connection: Connection, name: str) -> None:
     except CollectionNotFound:
         raise NotOurs(f"schema {name!r} exists and is not vecstore's: choose another name, or rename it") from None
     if found.name == name:
-        raise CollectionExists(f"collection {name!r} exists")
+        raise CollectionExists(f"collection {name!r} exists; store.collection() opens it")
     raise CollectionExists(f"{name!r} is an alias of collection {found.name!r}")
 
 
