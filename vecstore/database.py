@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, Transaction, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from . import retention
@@ -334,15 +334,14 @@ class Database:
         with self._explaining(doing):
             if self.connection is None:
                 with self._connect() as connection:
-                    transaction = connection.begin()
-                    yield connection
-                    transaction.commit()
+                    with _rolled_back_on_error(connection, connection.begin()):
+                        yield connection
+                    connection.commit()
             else:
                 savepoint = self.connection.begin_nested()
-                try:
+                with _rolled_back_on_error(self.connection, savepoint):
                     yield self.connection
-                finally:
-                    savepoint.rollback()
+                savepoint.rollback()
 
     @contextmanager
     def writing(self, doing: str) -> Iterator[Connection]:
@@ -355,11 +354,13 @@ class Database:
     def _change(self, doing: str) -> Iterator[Connection]:
         with self._explaining(doing):
             if self.connection is not None:
-                with self.connection.begin_nested():
+                savepoint = self.connection.begin_nested()
+                with _rolled_back_on_error(self.connection, savepoint):
                     yield self.connection
+                savepoint.commit()
                 return
             with self._connect() as connection:
-                with _rolled_back_on_error(connection):
+                with _rolled_back_on_error(connection, connection.begin()):
                     yield connection
                 _commit(connection, doing)
 
@@ -438,12 +439,17 @@ def _altered(
 
 
 @contextmanager
-def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
-    transaction = connection.begin()
+def _rolled_back_on_error(connection: Connection, transaction: Transaction) -> Iterator[None]:
+    """Where even that fails, as on a connection that Ctrl-C left in the middle of a statement, the connection goes: the
+    server rolls back then, and what is told is the error that came first.
+    """
     try:
         yield
     except BaseException:
-        transaction.rollback()
+        try:
+            transaction.rollback()
+        except DBAPIError:
+            connection.invalidate()
         raise
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import Any, cast
+from weakref import WeakSet
 
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
@@ -34,10 +35,37 @@ def ask_when_taken(engine: Engine) -> None:
     event.listen(engine, "checkout", ask)
 
 
+class _Making:
+    """Takes the slot of a connection while it is being made."""
+
+
 class LendingPool(QueuePool):
     """A pool that also lends its connections without the ceremony of SQLAlchemy's, which takes 25 µs each time: no
     events, no proxy, nothing that gives a connection back for who forgets it.
+
+    A Ctrl-C between two lines of SQLAlchemy's pool, or of ours, can lose a connection that was being taken. SQLAlchemy
+    counts it for ever; here its slot is free again when nobody has it any more.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._taking_slots: WeakSet[object] = WeakSet()
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self._overflow >= self._max_overflow and not self.checkedin():
+            self._forget_lost()
+        return super()._do_get()
+
+    def _forget_lost(self) -> None:
+        with self._overflow_lock:
+            self._overflow = min(self._overflow, len(self._taking_slots) - self.size())
+
+    def _create_connection(self) -> ConnectionPoolEntry:
+        making = _Making()
+        self._taking_slots.add(making)
+        made = super()._create_connection()
+        self._taking_slots.add(made)
+        return made
 
     @property
     def has_no_listeners(self) -> bool:

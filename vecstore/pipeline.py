@@ -108,9 +108,16 @@ class Session:
         try:
             return self._exchange(commands)
         except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        """A connection that cannot roll back is of no use: closed, it is undone as well."""
+        try:
             if not self.connection.closed:
                 self.connection.rollback()
-            raise
+        except psycopg.OperationalError:
+            self.connection.close()
 
     def sight(self, look: Command) -> Sight | None:
         """What it last saw by this statement."""
