@@ -57,10 +57,10 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 
 
-# serialization_failure, deadlock_detected; undefined_table, undefined_schema and the internal error of a catalogue row
-# that went away: dropped under the statement, and there again where its name still leads to something. And what was
-# prepared and is no more. The server undid the whole transaction.
-_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "XX000"}) | UNPREPARED
+# serialization_failure, deadlock_detected; undefined_table, undefined_schema, undefined_column and the internal error
+# of a catalogue row that went away: dropped under the statement, and there again where its name still leads to
+# something, or needed no more. And what was prepared and is no more. The server undid the whole transaction.
+_UNDONE_FOR_ANOTHER = frozenset({"40001", "40P01", "42P01", "3F000", "42703", "XX000"}) | UNPREPARED
 _REPEAT_PAUSES = (0.02, 0.1, 0.5)
 
 # Seconds. Where rows come and go faster, searches choose between index and exact a moment late. A description is kept

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import vecstore
 from conftest import BOOK_FIELDS, book
 from vecstore import (
     AliasExists,
@@ -16,7 +17,9 @@ from vecstore import (
     Collection,
     CollectionExists,
     CollectionNotFound,
+    DataType,
     DuplicateKey,
+    Field,
     Hnsw,
     IndexExists,
     LockTimeout,
@@ -147,6 +150,21 @@ def test_a_write_that_waited_behind_the_drop_of_its_partition_says_so(
     [result] = caught_by(store, drop, lambda: write(books, "novel"))
     assert isinstance(result, PartitionNotFound), repr(result)
     assert books.count() == 0
+
+
+@pytest.mark.parametrize("call", ["insert", "upsert", "delete", "get", "search"])
+def test_a_call_that_waited_behind_the_drop_of_a_field_does_without_it(
+    store: Store, books: Collection, fill: Fill, call: str
+) -> None:
+    fill(books, range(5))
+    books.add_field(Field("lent", DataType.BOOL, nullable=True))
+    begun = READS_AND_WRITES[call]
+    with vecstore.connect(store.engine) as other:  # it has not looked at the collection yet
+        late = other.collection("books", check=False)
+        [result] = caught_by(
+            store, lambda inside: inside.collection("books").drop_field("lent"), lambda: begun(late, None)
+        )
+    assert not isinstance(result, BaseException), repr(result)
 
 
 @pytest.mark.parametrize("call", ["delete", "get", "count", "search", "stats", "describe"])
