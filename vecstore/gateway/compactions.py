@@ -90,6 +90,14 @@ def _run(compaction: Compaction, work: Callable[[], object]) -> None:
     except BaseException as exc:  # noqa: BLE001 - whatever it is, who waits is told
         about = {"compaction": compaction.number, "reason": str(exc)}
         _log.warning("a compaction failed", extra=about, exc_info=not isinstance(exc, VecstoreError))
-        compaction.done.set_exception(exc)
+        compaction.done.set_exception(_alone(exc))
     else:
         compaction.done.set_result(None)
+
+
+def _alone(error: BaseException) -> BaseException:
+    """The error without its tracebacks, whose frames would be remembered with it, and all that is in them."""
+    link: BaseException | None = error
+    while link is not None:
+        link = link.with_traceback(None).__context__
+    return error
