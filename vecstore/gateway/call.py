@@ -13,8 +13,8 @@ from ..description import CollectionDescription
 from ..errors import CollectionNotFound, DatabaseNotFound, NotFound
 from ..recent import Recent
 from ..store import Store
-from .compactions import Compactions
 from .errors import Fault, MilvusError
+from .undertakings import Undertakings
 
 DEFAULT_DATABASE = "default"
 
@@ -31,15 +31,15 @@ _QUESTIONS_HOLD = 10.0
 class Stores:
     """A store for each database that somebody has asked for, all on one server: `default` is the one served.
 
-    looks        what searches found collections to be a moment ago
-    questions    what searches asked a moment ago
-    compactions  those that are under way, and some that were
+    looks         what searches found collections to be a moment ago
+    questions     what searches asked a moment ago
+    undertakings  what goes on after its answer, and some that did
     """
 
     default: Store
     looks: Recent = field(default_factory=lambda: Recent(seconds=_LOOKS_HOLD))
     questions: Recent = field(default_factory=lambda: Recent(seconds=_QUESTIONS_HOLD))
-    compactions: Compactions = field(default_factory=Compactions)
+    undertakings: Undertakings = field(default_factory=Undertakings)
     _others: dict[str, Store] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

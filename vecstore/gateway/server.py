@@ -33,6 +33,7 @@ from .call import DEFAULT_DATABASE, Call, Stores
 from .calls import CALLS, OF_ENTITIES
 from .errors import Fault, MilvusError, described, failed, status, with_status
 from .refusals import REFUSED
+from .undertakings import AT_ONCE, CONNECTIONS_EACH
 
 _SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"]
 
@@ -115,7 +116,7 @@ class Gateway:
         ending = threading.Thread(target=self._pool.shutdown, daemon=True)
         ending.start()
         ending.join(max(0.0, deadline - time.monotonic()))
-        self._stores.compactions.end(max(0.0, deadline - time.monotonic()))
+        self._stores.undertakings.end(max(0.0, deadline - time.monotonic()))
         self._stores.close()
         return not ending.is_alive()
 
@@ -145,7 +146,7 @@ def serve(
         raise InvalidArgument(f"host {host!r} can be reached by others: give a token, which clients then must give too")
     if not 0 <= port <= _LAST_PORT:  # gRPC would take another
         raise InvalidArgument(f"port must be from 0 to {_LAST_PORT:,}, got {port}")
-    stores = Stores(connect(target, max_connections=2 * threads))
+    stores = Stores(connect(target, max_connections=2 * threads + CONNECTIONS_EACH * AT_ONCE))
     try:
         stores.default.list_collections()  # raises NotInstalled, SchemaOutdated
         return _started(stores, host=host, port=port, token=token, tls=tls, threads=threads, shared_port=shared_port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, schema_pb2
@@ -44,13 +45,17 @@ def manual_compaction(call: Call, request: Any) -> Any:
     if not name and request.collectionID:
         name = next((it.name for it in call.store.summaries() if it.oid == request.collectionID), "")
     found = call.described(name)
-    begun = call.stores.compactions.begin((call.database, found.oid), call.collection(found.name).compact)
+    begun = call.stores.undertakings.begin(_compaction(call, found.oid), call.collection(found.name).compact)
     return milvus_pb2.ManualCompactionResponse(compactionID=begun.number, compactionPlanCount=1)
+
+
+def _compaction(call: Call, oid: int) -> Hashable:
+    return ("compact", call.database, oid)
 
 
 def get_compaction_state(call: Call, request: Any) -> Any:
     """Of one that nobody remembers Milvus says that it is completed."""
-    known = call.stores.compactions.known(request.compactionID)
+    known = call.stores.undertakings.known(request.compactionID)
     if known is None:
         return milvus_pb2.GetCompactionStateResponse(state=_COMPLETED)
     return milvus_pb2.GetCompactionStateResponse(
@@ -63,9 +68,9 @@ def get_compaction_state(call: Call, request: Any) -> Any:
 
 def get_compaction_plans(call: Call, request: Any) -> Any:
     """The state alone: PostgreSQL merges no segments."""
-    known = call.stores.compactions.known(request.compactionID)
+    known = call.stores.undertakings.known(request.compactionID)
     if request.collection_name:
-        known = call.stores.compactions.under_way((call.database, call.described(request.collection_name).oid))
+        known = call.stores.undertakings.under_way(_compaction(call, call.described(request.collection_name).oid))
     is_under_way = known is not None and known.is_under_way
     return milvus_pb2.GetCompactionPlansResponse(state=_EXECUTING if is_under_way else _COMPLETED)
 

@@ -5,14 +5,14 @@ import weakref
 import pytest
 
 from vecstore import LockTimeout
-from vecstore.gateway.compactions import Compactions
+from vecstore.gateway.undertakings import Undertakings
 
 
 class Large:
-    """Something that a compaction works with."""
+    """Something that is worked with."""
 
 
-def test_of_a_compaction_that_failed_the_error_is_remembered_and_not_what_it_worked_with() -> None:
+def test_of_what_has_failed_the_error_is_remembered_and_not_what_it_worked_with() -> None:
     held: list[weakref.ref[Large]] = []
 
     def work() -> None:
@@ -23,9 +23,9 @@ def test_of_a_compaction_that_failed_the_error_is_remembered_and_not_what_it_wor
         except KeyError as exc:
             raise LockTimeout("others hold the lock") from exc
 
-    compactions = Compactions()
+    known = Undertakings()
     with pytest.raises(LockTimeout, match="others hold the lock"):
-        compactions.begin("books", work)
-    (failed,) = compactions._known.values()
+        known.begin("books", work)
+    (failed,) = known._known.values()
     assert failed.has_failed
     assert held[0]() is None
