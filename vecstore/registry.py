@@ -40,6 +40,10 @@ _REGISTER_PROPERTIES = text("""
     WHERE c.oid = r.entities AND n.nspname = :name AND c.relname = 'entities'
 """)
 
+_LOCK_COLLECTION = text("""
+    SELECT 1 FROM vecstore.collection_registry WHERE entities = CAST(CAST(:oid AS oid) AS regclass) FOR UPDATE
+""")
+
 _MARK_DROPPED = text("""
     UPDATE vecstore.collection_registry SET dropped_at = pg_catalog.now(), dropped_name = :name
     WHERE entities = CAST(CAST(:oid AS oid) AS regclass)
@@ -112,6 +116,11 @@ def register_field(name: str, schema: CollectionSchema, field: str) -> Executabl
 
 def register_properties(name: str, properties: Mapping[str, str]) -> Executable:
     return _REGISTER_PROPERTIES.bindparams(name=name, properties=json.dumps(dict(properties)))
+
+
+def lock_collection(oid: int) -> Executable:
+    """Keep the row for us until the transaction ends; no row where it is gone, or belongs to another role."""
+    return _LOCK_COLLECTION.bindparams(oid=oid)
 
 
 def forget_collection(oid: int) -> Executable:

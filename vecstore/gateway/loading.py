@@ -24,7 +24,7 @@ def _keep(call: Call, name: str, changed: Callable[[CollectionDescription], Load
 
     def work(together: Store) -> None:
         collection = together.collection(found.name, check=False)
-        collection.alter()  # locks the name, so that nobody changes what is read now
+        collection.alter()  # keeps the properties from others, so that nobody changes what is read now
         collection.alter(properties={state.PROPERTY: state.written(changed(collection.describe()))})
 
     call.store.change(work)

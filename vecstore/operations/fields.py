@@ -153,12 +153,12 @@ def set_properties(database: Database, collection: str, properties: Mapping[str,
     """Give a collection other properties instead of those it has; locks nobody out."""
 
     def work(connection: Connection) -> None:
-        found = locked(connection, collection)
+        found = _registered(connection, collection)
         checked = replace(found.schema, properties=properties).properties
         retention.of(checked, found.name)
-        _register_properties(connection, found.name, checked)
+        connection.execute(registry.register_properties(found.name, checked))
 
-    database.alter(f"set properties of collection {collection!r}", [collection], work)
+    database.alter(f"set properties of collection {collection!r}", (), work)
 
 
 def alter_collection(
@@ -168,23 +168,31 @@ def alter_collection(
     properties: Mapping[str, str] | None = None,
     delete: Iterable[str] = (),
 ) -> None:
-    """Another description, and some other properties, the rest as they are; locks no readers or writers out."""
+    """Another description, and some other properties, the rest as they are; waits for no change of structure."""
     gone, given = names_list(delete, "delete_properties"), checked_properties(properties or {})
 
     def work(connection: Connection) -> None:
-        found = locked(connection, collection)
+        found = _registered(connection, collection)
         if description is not None:
             replace(found.schema, description=description)  # raises InvalidSchema for what is no text
             _run(connection, altering.describe_collection(found.name, description))
         kept = {name: value for name, value in found.schema.properties.items() if name not in gone}
         retention.of(given, found.name)
         if {**kept, **given} != found.schema.properties:
-            _register_properties(connection, found.name, {**kept, **given})
+            connection.execute(registry.register_properties(found.name, {**kept, **given}))
 
-    database.alter(f"alter collection {collection!r}", [collection], work)
+    database.alter(f"alter collection {collection!r}", (), work)
 
 
-def _register_properties(connection: Connection, name: str, properties: Mapping[str, str]) -> None:
-    """Raise PermissionDenied where the row is not ours to change: its policy hides it from the UPDATE."""
-    if not connection.execute(registry.register_properties(name, properties)).rowcount:
-        raise PermissionDenied(f"alter collection {name!r}: it belongs to another role")
+def _registered(connection: Connection, collection: str) -> CollectionDescription:
+    """Describe a collection whose row in the registry is kept from others until the transaction ends.
+
+    The name is not: a build that goes on for hours has it. Raises PermissionDenied where the row is not ours to change,
+    for its policy hides it then, and CollectionNotFound.
+    """
+    found = catalog.describe(connection, collection)
+    is_ours = connection.execute(registry.lock_collection(found.oid)).first() is not None
+    again = catalog.describe(connection, collection)
+    if not is_ours and again.oid == found.oid:
+        raise PermissionDenied(f"alter collection {found.name!r}: it belongs to another role")
+    return again
