@@ -25,6 +25,7 @@ from .hits import Hit, Hits, SearchPath
 from .index import Index
 from .lexemes import Lexeme
 from .lock_modes import LockMode
+from .operations.building import IndexBuild
 from .operations.compacting import CompactedPartition, CompactResult, PartitionState
 from .operations.deleting import DeleteResult
 from .operations.entities import InsertResult
@@ -72,6 +73,7 @@ __all__ = [
     "Hits",
     "Hnsw",
     "Index",
+    "IndexBuild",
     "IndexDeclaration",
     "IndexDescription",
     "IndexOverview",

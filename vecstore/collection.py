@@ -470,8 +470,9 @@ class Collection:
         Takes ACCESS EXCLUSIVE on the table and its partitions. Where these are too many for the server's lock table
         the name is free at commit and the space in batches after it. A drop that is kept locks no table and costs the
         same for any size: its name is free at commit, its space when Store.purge() frees it; it needs the right to
-        create schemas. Raises DependentObjects, CollectionHasAliases, LockTimeout, CollectionNotFound,
-        PermissionDenied, InvalidArgument.
+        create schemas. Indexes that are being built online, by a role that one is a member of, are built no further.
+        Raises DependentObjects, CollectionHasAliases, LockTimeout, CollectionNotFound, PermissionDenied,
+        InvalidArgument.
         """
         collections.drop(self._database, self.name, cascade=cascade, keep=keep)
 
@@ -555,7 +556,8 @@ class Collection:
                     with Gin(), "$meta", all dynamic keys
         name        `<field>_idx` where it is left out
         online      writers do not wait for the build; then it is no transaction, takes longer, and, if interrupted,
-                    is undone. Otherwise takes SHARE: searches go on, writers wait until it is built
+                    is undone; it waits until other online builds of the collection are done, and `Index.build` tells
+                    everybody how far it is. Otherwise takes SHARE: searches go on, writers wait until it is built
         properties  free text pairs that travel with the index, in its comment
         progress    show on stderr how far the build is (needs rich); read on a connection of its own
 
@@ -575,6 +577,8 @@ class Collection:
     def drop_index(self, index_name: str | None = None) -> None:
         """Drop an index; without a name the one there is. Searches become exact, and slower.
 
+        One that is being built online, by a role that one is a member of, is built no further: its create_index()
+        raises QueryTimeout.
         Takes ACCESS EXCLUSIVE on the table and all partitions, for a moment. Raises IndexNotFound, InvalidArgument
         naming the candidates where there are several, LockTimeout.
         """
@@ -614,8 +618,9 @@ class Collection:
         properties: Mapping[str, str] | None = None,
         delete_properties: Iterable[str] = (),
     ) -> None:
-        """Give the collection another description, add or replace properties, delete some; nobody waits.
+        """Give the collection another description, add or replace properties, delete some.
 
+        Nobody waits for it, and it waits for nobody but others who do the same: not for an index that is being built.
         Raises PermissionDenied for a collection that is not one's own.
         """
         fields.alter_collection(self._database, self.name, description, properties, delete_properties)

@@ -387,24 +387,36 @@ class Database:
             time.sleep(_jittered(pause))
         return attempt()
 
-    def alter(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
+    def alter(
+        self,
+        doing: str,
+        names: Iterable[str],
+        work: Callable[[Connection], T],
+        *,
+        held_up: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Run a structural change, alone among the changes of these names.
+
+        held_up  called after each try that met a lock, between transactions; True: who holds it is worth waiting for,
+                 so that ddl_timeout begins anew
 
         Order matters: a short lock_timeout, the advisory locks, then the work. On an owned transaction a lock
         that others hold is tried for again, with growing pauses, until ddl_timeout; then LockTimeout, nothing
         changed. In a caller's transaction it is tried once.
         """
         _ = self.facts
-        return self._alone(doing, names, work)
+        return self._alone(doing, names, work, held_up)
 
     def migrate(self, doing: str, work: Callable[[Connection], None]) -> None:
         """Change schema `vecstore` itself, as alter() does: the only change that needs no schema of this library's."""
         try:
-            self._alone(doing, [OWN_SCHEMA], work)
+            self._alone(doing, [OWN_SCHEMA], work, lambda: False)
         finally:
             self.__dict__.pop("facts", None)
 
-    def _alone(self, doing: str, names: Iterable[str], work: Callable[[Connection], T]) -> T:
+    def _alone(
+        self, doing: str, names: Iterable[str], work: Callable[[Connection], T], held_up: Callable[[], bool]
+    ) -> T:
         locked = tuple(names)
         deadline = time.monotonic() + self.settings.ddl_timeout
         pause = _FIRST_PAUSE
@@ -414,7 +426,11 @@ class Database:
                     result = _altered(connection, locked, deadline, work, restore=not self.owns_transactions)
             except LockTimeout:
                 waiting = _jittered(pause)
-                if not self.owns_transactions or time.monotonic() + waiting >= deadline:
+                if not self.owns_transactions:
+                    raise
+                if held_up():
+                    deadline = time.monotonic() + self.settings.ddl_timeout
+                elif time.monotonic() + waiting >= deadline:
                     raise
             else:
                 _log.info("%s: done", doing)

@@ -22,7 +22,7 @@ class IndexState(StrEnum):
 
     READY = "ready"
     INVALID = "invalid"
-    """An online build is under way, or was interrupted: create_index() with the same name finishes it anew."""
+    """An online build is under way, as Index.build tells, or was interrupted: create_index() finishes it anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .database import Database
 from .description import IndexDescription, IndexState
 from .operations import indexes
+from .operations.building import IndexBuild
 
 if TYPE_CHECKING:
     from .collection import Collection
@@ -30,6 +31,14 @@ class Index:
     def state(self) -> IndexState:
         """Whether searches use it; raises IndexNotFound when it is gone."""
         return self.collection.describe().index(self.name).state
+
+    @property
+    def build(self) -> IndexBuild | None:
+        """How far its online build is, whoever runs it; None where it is ready, or was left unfinished.
+
+        Of a build by a role that one is not a member of, only that it is under way. Raises IndexNotFound.
+        """
+        return indexes.build_of(self._database, self.collection.name, self.name)
 
     @property
     def properties(self) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from vecstore import (
     DuplicateKey,
     Field,
     Hnsw,
+    IndexBuild,
     IndexQualityWarning,
     InvalidData,
     IvfFlat,
@@ -29,7 +30,7 @@ from vecstore import (
     SlowLoadWarning,
     Store,
 )
-from vecstore.operations.building import Build, build_under_way
+from vecstore.operations.building import build_under_way
 from waiting import eventually
 
 Fill = Callable[..., None]
@@ -139,7 +140,7 @@ def test_what_is_done_of_a_build_can_be_read_while_it_is_under_way(store: Store,
     description = shelved.describe()
     looks = []
 
-    def look() -> Build | None:
+    def look() -> IndexBuild | None:
         with store.engine.connect() as connection:  # a transaction sees one state of the statistics
             return build_under_way(connection, description)
 

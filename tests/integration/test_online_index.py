@@ -7,23 +7,27 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, event
 
 import vecstore
 from conftest import book
 from vecstore import (
     Btree,
     Collection,
+    CollectionHasAliases,
     ConnectionLost,
     DataType,
     Field,
     FindingKind,
     Hnsw,
+    IndexBuild,
     IndexExists,
     InvalidArgument,
+    LockTimeout,
     QueryTimeout,
     Store,
 )
@@ -63,6 +67,21 @@ def writer(store: Store, leaf: str) -> Iterator[None]:
     with store.engine.connect() as connection:
         connection.exec_driver_sql(f"UPDATE books.{leaf} SET title = 'written'")  # noqa: S608
         yield
+
+
+@contextmanager
+def reader(store: Store) -> Iterator[None]:
+    """Somebody's open transaction that sees what was: an index is built, and not finished before the transaction ends.
+
+    It has read nothing of the collection, so a drop need not wait for it.
+    """
+    with store.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.exec_driver_sql("SELECT 1")
+        yield
+
+
+def is_almost_done(store: Store) -> bool:
+    return phase(store) == "waiting for old snapshots"
 
 
 @pytest.fixture
@@ -159,6 +178,90 @@ def test_other_changes_of_structure_wait_for_the_build_and_do_not_hold_it_up(
         assert building.result().state == "ready"
 
 
+def test_how_far_a_build_is_is_told_to_everybody(store: Store, shelved: Collection) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with reader(store):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), name="nearest", online=True)
+            eventually(lambda: building.done() or is_almost_done(store))
+            build = shelved.index("nearest").build
+            assert build == IndexBuild(0.5, "waiting for old snapshots")  # the first of two partitions
+        index = building.result()
+    assert (index.state, index.build) == ("ready", None)
+
+
+def test_an_index_that_is_being_built_can_be_dropped(store: Store, database_url: URL, shelved: Collection) -> None:
+    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store):
+        building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+        eventually(lambda: building.done() or is_almost_done(store))
+        other.collection("books").drop_index("embedding_idx")
+        with pytest.raises(QueryTimeout):
+            building.result()
+    assert not [name for name in relations(store) if name.startswith("embedding_idx")]
+
+
+def test_the_drop_of_another_index_stops_no_build(store: Store, database_url: URL, shelved: Collection) -> None:
+    shelved.create_index("year", Btree())
+    with vecstore.connect(database_url, ddl_timeout=0.5) as other, ThreadPoolExecutor(1) as pool:
+        with reader(store):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or is_almost_done(store))
+            with pytest.raises(LockTimeout):
+                other.collection("books").drop_index("year_idx")
+        assert building.result().state == "ready"
+
+
+def test_a_collection_can_be_dropped_while_an_index_of_it_is_built(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    store.create_alias("books", "shelf")
+    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store):
+        building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+        eventually(lambda: building.done() or is_almost_done(store))
+        with pytest.raises(CollectionHasAliases):
+            other.drop_collection("books")
+        assert is_almost_done(store)  # a drop that is refused stops nothing
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA shelf CASCADE")
+        other.drop_collection("books")
+        with pytest.raises(QueryTimeout):
+            building.result()
+    assert store.list_collections() == []
+
+
+def test_a_build_waits_for_another_one_however_long_it_takes(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    tries = []
+    with vecstore.connect(database_url, ddl_timeout=0.3) as other, ThreadPoolExecutor(2) as pool:
+
+        @event.listens_for(other.engine, "before_cursor_execute")
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if "pg_advisory_xact_lock" in statement:
+                tries.append(statement)
+
+        with reader(store):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or is_almost_done(store))
+            waiting = pool.submit(other.collection("books").create_index, "year", Btree(), online=True)
+            eventually(lambda: waiting.done() or len(tries) > 5)  # in 0.3 seconds there are three of them at the most
+            assert not waiting.done()
+        assert {building.result().state, waiting.result().state} == {"ready"}
+
+
+def test_what_describes_a_collection_is_changed_while_an_index_of_it_is_built(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    with vecstore.connect(database_url, ddl_timeout=0.3) as other, ThreadPoolExecutor(1) as pool:
+        with reader(store):
+            building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
+            eventually(lambda: building.done() or is_almost_done(store))
+            other.collection("books").alter(description="what was read", properties={"floor": "3"})
+            assert is_almost_done(store)
+        building.result()
+    found = shelved.describe().schema
+    assert (found.description, dict(found.properties)) == ("what was read", {"floor": "3"})
+
+
 def test_repair_leaves_an_index_alone_that_was_under_way_and_is_finished_now(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
@@ -200,8 +303,26 @@ def interrupted(request: pytest.FixtureRequest, store: Store, database_url: URL,
     return shelved
 
 
+def test_what_a_killed_client_left_to_the_server_to_build_is_stopped(
+    store: Store, database_url: URL, shelved: Collection
+) -> None:
+    url = database_url.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, reader(store):
+        try:
+            eventually(lambda: client.poll() is not None or is_almost_done(store))
+        finally:
+            os.kill(client.pid, signal.SIGKILL)
+        client.wait()
+        eventually(lambda: shelved.index("embedding_idx").build is None)  # the server sees that the client is gone
+        assert is_almost_done(store)
+        shelved.drop_index("embedding_idx")
+        assert phase(store) == ""
+    assert store.doctor() == ()
+
+
 def test_what_a_killed_client_left_is_found_and_not_used(store: Store, interrupted: Collection) -> None:
-    assert interrupted.index("embedding_idx").state == "invalid"
+    index = interrupted.index("embedding_idx")
+    assert (index.state, index.build) == ("invalid", None)
     assert (FindingKind.INVALID_INDEX, "books", "embedding_idx") in {
         (found.kind, found.collection, found.name) for found in store.doctor()
     }

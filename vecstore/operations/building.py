@@ -1,4 +1,4 @@
-"""How an index is built: in as much memory as it needs, and watched."""
+"""How an index is built: in as much memory as it needs, watched, and stopped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, literal_column, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..database import Database
+from .. import catalog
+from ..database import Database, lock_name
 from ..ddl import set_local, set_session
-from ..description import CollectionDescription
+from ..description import CollectionDescription, IndexDescription, IndexState
 from ..errors import VecstoreError
+from ..naming import leaf_index_name
 from ..progress import Show, measured
 from ..rebuilding import build_memory
 from ..schema import Field, Hnsw, IndexSpec
@@ -83,17 +86,21 @@ def with_memory_of_session(database: Database, connection: Connection, needed: i
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
-    """How far a build is that is under way: the part that is done, from 0 to 1, and the phase."""
+class IndexBuild:
+    """How far a build is that is under way.
+
+    done   the part of its work that is done, from 0 to 1; of work, for what is left may take longer or shorter
+    phase  what it is at, in PostgreSQL's words; empty between two partitions
+    """
 
     done: float
     phase: str
 
 
-# Of a table and its partitions. Blocks are counted while rows are read, tuples while a tree is loaded or clusters are
-# filled; a build on the parent counts the partitions that are done. Of a session of another role all is NULL.
+# Blocks are counted while rows are read, tuples while a tree is loaded or clusters are filled; a build on the parent
+# counts the partitions that are done. Of a session of another role all is NULL.
 _PROGRESS = text("""
-    SELECT p.phase, p.partitions_total, p.partitions_done,
+    SELECT p.command, p.phase, p.partitions_total, p.partitions_done,
            CASE WHEN p.blocks_total > 0 THEN p.blocks_done::float8 / p.blocks_total
                 WHEN p.tuples_total > 0 THEN p.tuples_done::float8 / p.tuples_total ELSE 0 END AS part
     FROM pg_catalog.pg_stat_progress_create_index p
@@ -103,14 +110,117 @@ _PROGRESS = text("""
     ORDER BY p.pid LIMIT 1
 """)
 
+# What a concurrent build does after it has built: it reads the table again, and waits for older transactions.
+_BUILT = 0.9
 
-def build_under_way(connection: Connection, description: CollectionDescription) -> Build | None:
+
+def _done(row: Any) -> float:
+    """The part of one build that is done; it never goes back."""
+    part: float = min(1.0, row.part)
+    if not row.command.endswith("CONCURRENTLY"):
+        return part
+    if row.phase.startswith("building index"):
+        return _BUILT * part
+    if row.phase == "index validation: scanning table":
+        return _BUILT + (1 - _BUILT) * part
+    if row.phase.startswith("index validation") or row.phase == "waiting for writers before validation":
+        return _BUILT
+    return 0.0 if row.phase in {"initializing", "waiting for writers before build"} else 1.0
+
+
+def build_under_way(connection: Connection, description: CollectionDescription) -> IndexBuild | None:
     """The build of an index of the collection, whoever runs it; None where there is none."""
     row = connection.execute(_PROGRESS, {"oid": description.oid}).first()
     if row is None or row.phase is None:
         return None
     of = max(1, row.partitions_total or 0)
-    return Build(min(1.0, ((row.partitions_done or 0) + min(1.0, row.part)) / of), row.phase)
+    return IndexBuild(min(1.0, ((row.partitions_done or 0) + _done(row)) / of), row.phase)
+
+
+def lock_build(connection: Connection, description: CollectionDescription, index: str) -> None:
+    """Let others see until the transaction ends that somebody is building this index; its collection is locked."""
+    lock_name(connection, _build_name(description, index))
+
+
+def _build_name(description: CollectionDescription, index: str) -> str:
+    return f"{description.name}.{index}"  # no name of a collection has a dot
+
+
+_IS_LOCKED = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_locks l
+        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+          AND (l.classid::int8 << 32 | l.objid::int8) = pg_catalog.hashtextextended('vecstore:' || :name, 0))
+""")
+
+# Of each leaf: whether its index is a part of this one already, and how far the build of it is otherwise.
+_LEAVES = text("""
+    SELECT pg_catalog.pg_relation_size(l.inhrelid) + 1 AS bytes, p.command, p.phase,
+           EXISTS (SELECT FROM pg_catalog.pg_index x JOIN pg_catalog.pg_inherits h ON h.inhrelid = x.indexrelid
+                   WHERE x.indrelid = l.inhrelid AND h.inhparent = i.oid) AS is_built,
+           CASE WHEN p.blocks_total > 0 THEN p.blocks_done::float8 / p.blocks_total
+                WHEN p.tuples_total > 0 THEN p.tuples_done::float8 / p.tuples_total ELSE 0 END AS part
+    FROM pg_catalog.pg_class i
+    JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace
+    JOIN pg_catalog.pg_inherits l ON l.inhparent = CAST(:oid AS oid)
+    LEFT JOIN pg_catalog.pg_stat_progress_create_index p
+        ON p.relid = l.inhrelid AND p.datname = pg_catalog.current_database()
+    WHERE n.nspname = :schema AND i.relname = :index
+""")
+
+
+def online_build(connection: Connection, description: CollectionDescription, index: str) -> IndexBuild | None:
+    """The online build of this index, whoever runs it; None where nobody does, also of one that was left unfinished."""
+    if not is_being_built(connection, description, index):
+        return None
+    leaves = connection.execute(_LEAVES, {"oid": description.oid, "schema": description.name, "index": index}).all()
+    done = sum(leaf.bytes * (1.0 if leaf.is_built else _done(leaf) if leaf.phase else 0.0) for leaf in leaves)
+    phase = next((leaf.phase for leaf in leaves if leaf.phase and not leaf.is_built), "")
+    return IndexBuild(done / max(1, sum(leaf.bytes for leaf in leaves)), phase)
+
+
+def is_being_built(connection: Connection, description: CollectionDescription, index: str) -> bool:
+    """Whether somebody runs an online build of this index."""
+    named = {"name": _build_name(description, index)}
+    return bool(connection.execute(_IS_LOCKED, named).scalar_one())
+
+
+def builds_go_on(database: Database, collection: str) -> bool:
+    """Whether somebody builds an index of the collection online, which may take hours."""
+    with database.reading(f"look at {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        return any(is_being_built(connection, description, index.name) for index in _unready(description))
+
+
+def _unready(description: CollectionDescription) -> list[IndexDescription]:
+    return [index for index in description.indexes if index.state is IndexState.INVALID]
+
+
+# One moment after it was seen: a session that is at something else by then is not meant, and idle ones do not mind.
+_STOP = text("""
+    SELECT pg_catalog.count(pg_catalog.pg_cancel_backend(p.pid))
+    FROM pg_catalog.pg_stat_progress_create_index p
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid
+    JOIN pg_catalog.pg_class i ON i.oid = p.index_relid
+    JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace
+    WHERE p.datname = pg_catalog.current_database() AND p.command = 'CREATE INDEX CONCURRENTLY'
+      AND n.nspname = :schema AND i.relname = ANY (:names) AND pg_catalog.pg_has_role(a.usesysid, 'USAGE')
+""")
+
+
+def stop_builds(connection: Connection, description: CollectionDescription, index: str | None = None) -> bool:
+    """Have the server end the online builds of an index, or of all, as far as the role may; who runs them undoes them.
+
+    Returns whether there were any. Between two partitions there is nothing to end: to be called until they are gone.
+    """
+    names = [
+        leaf_index_name(it.name, leaf)
+        for it in _unready(description)
+        if index in {None, it.name}
+        for leaf in description.leaves
+    ]
+    return bool(connection.execute(_STOP, {"schema": description.name, "names": names}).scalar_one())
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ..ingest import with_plain_default
 from ..naming import DEFAULT_PARTITION, PARENT_TABLE, TRASH_PREFIX, check_collection_name
 from ..schema import CollectionSchema, Field
 from . import freeing, keeping, partitions
+from .building import stop_builds
 from .dependents import dependence, refusing_dependents
 from .locking import locked
 from .objecting import Check, Objection, refuse, unchecked
@@ -154,8 +155,17 @@ def drop(
                 connection.execute(statement)
         return is_too_large(database, description)
 
+    def stopped() -> bool:
+        """Indexes of what is to go need not be built."""
+        with database.reading(f"drop collection {name!r}") as connection:
+            description = catalog.describe(connection, name)
+            is_kept = keeping.period(database, connection, description, keep) > retention.NOT_AT_ALL
+            refuse(objections(connection, name, description, cascade=cascade, is_kept=is_kept))
+            stop_builds(connection, description)
+        return False
+
     locked_names = [*(_aliases_of(database, name) if cascade else ()), name]
-    thrown_away = database.alter(f"drop collection {name!r}", locked_names, work)
+    thrown_away = database.alter(f"drop collection {name!r}", locked_names, work, held_up=stopped)
     if thrown_away and database.owns_transactions:
         freeing.finish_after_drop(database)
     elif thrown_away:

@@ -30,7 +30,17 @@ from ..indexing import Indexed, indexed
 from ..naming import PARENT_TABLE, check_index_name, index_name, leaf_index_name, names_list
 from ..schema import Field, Hnsw, IndexSpec, IvfFlat, Metric, checked_properties
 from ..tables import OPERATORS, half_precision, qualified_operator
-from .building import needed_memory, watched, with_memory, with_memory_of_session
+from .building import (
+    IndexBuild,
+    builds_go_on,
+    lock_build,
+    needed_memory,
+    online_build,
+    stop_builds,
+    watched,
+    with_memory,
+    with_memory_of_session,
+)
 from .locking import locked
 from .objecting import Check, unchecked
 
@@ -232,7 +242,7 @@ def create_online(database: Database, collection: str, asked: Asked, *, progress
 
     Not a transaction: on any error what was built is dropped again, and what a killed client left is dropped by the
     next build of that index, or by repair(). Other structural changes of the collection wait meanwhile, for a guard
-    holds its lock in a transaction that does nothing else.
+    holds its lock in a transaction that does nothing else; other builds as long as it takes.
     """
     doing = f"create index on {asked.field_name!r} of {collection!r} online"
 
@@ -240,13 +250,14 @@ def create_online(database: Database, collection: str, asked: Asked, *, progress
 
         def guarded(guard: Connection) -> str:
             planned = _Build.planned(database, locked(guard, collection), asked)
+            lock_build(guard, planned.description, planned.name)
             # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build
             # would wait for until the end of time.
             guard.execute(set_local("idle_in_transaction_session_timeout", 0))
             planned.run_or_undo(builder, progress=progress)
             return planned.name
 
-        return database.alter(doing, [collection], guarded)
+        return database.alter(doing, [collection], guarded, held_up=lambda: builds_go_on(database, collection))
 
 
 def _unfinished(description: CollectionDescription, target: Indexed, name: str | None) -> IndexDescription | None:
@@ -336,6 +347,14 @@ class _Build:
             )
 
 
+def build_of(database: Database, collection: str, name: str) -> IndexBuild | None:
+    with database.reading(f"look at index {name!r} of {collection!r}") as connection:
+        description = catalog.describe(connection, collection)
+        if description.index(name).state is IndexState.READY:
+            return None
+        return online_build(connection, description, name)
+
+
 # Of these names, the indexes that no other takes along when it is dropped.
 _SEPARATE = text("""
     SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -352,7 +371,13 @@ def drop_unfinished(database: Database, description: CollectionDescription, name
         for statement in _drop_separately(connection, description, name):
             connection.execute(statement)
 
-    database.alter(f"drop the unfinished index {name!r} of {description.name!r}", (), work)
+    def stopped() -> bool:
+        """What a client that was killed has left to the server to build."""
+        with database.reading(f"look at {description.name!r}") as connection:
+            stop_builds(connection, description, name)
+        return False
+
+    database.alter(f"drop the unfinished index {name!r} of {description.name!r}", (), work, held_up=stopped)
 
 
 def _drop_separately(connection: Connection, description: CollectionDescription, name: str) -> list[ddl.Statement]:
@@ -362,14 +387,32 @@ def _drop_separately(connection: Connection, description: CollectionDescription,
 
 
 def drop(database: Database, collection: str, name: str | None, *, check: Check = unchecked) -> None:
+    stopped: set[str] = set()
+
+    def is_undone(description: CollectionDescription) -> bool:
+        """By who was building it."""
+        return bool(stopped) and stopped.isdisjoint(index.name for index in description.indexes)
+
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
         check(connection)
+        if is_undone(description):
+            return
         for statement in drop_statements(connection, description, meant(description, name)):
             connection.execute(statement)
 
+    def stop() -> bool:
+        """An index that is to go need not be built."""
+        with database.reading(f"look at {collection!r}") as connection:
+            description = catalog.describe(connection, collection)
+            if not is_undone(description) and stop_builds(
+                connection, description, index := meant(description, name).name
+            ):
+                stopped.add(index)
+        return False
+
     what = "the index" if name is None else f"index {name!r}"
-    database.alter(f"drop {what} of {collection!r}", [collection], work)
+    database.alter(f"drop {what} of {collection!r}", [collection], work, held_up=stop)
 
 
 def meant(description: CollectionDescription, name: str | None) -> IndexDescription:
