@@ -12,10 +12,11 @@ from pymilvus.grpc_gen import schema_pb2
 from ..description import CollectionDescription
 from ..schema import Field, Gin
 from ..store import Store
+from .asked import forgotten_with_field
 from .call import Call
 from .errors import invalid
 from .functions import asked_functions, check_different, function_of, functions_of
-from .indexes import forgotten_with, function_index
+from .indexes import function_index
 from .schema import FIELD_PROPERTY, field, field_id, field_message, field_property, kept_of_field, pairs, parsed
 
 _DESCRIPTION = "field.description"
@@ -120,7 +121,7 @@ def _drop(call: Call, found: CollectionDescription, asked: Any) -> None:
         return
     dropped = _named(found, asked)
     _check_droppable(found, dropped)
-    forgotten = [f"{FIELD_PROPERTY}{dropped.name}", *forgotten_with(found, dropped.name)]
+    forgotten = [f"{FIELD_PROPERTY}{dropped.name}", *forgotten_with_field(found, dropped.name)]
 
     def work(together: Store) -> None:
         collection = together.collection(found.name, check=False)

@@ -8,15 +8,14 @@ PostgreSQL it is kept with that index.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from ..bm25 import Bm25
 from ..collection import Collection
-from ..description import CollectionDescription, IndexDescription, IndexState, OtherIndex
+from ..description import CollectionDescription, IndexState
 from ..errors import IndexExists, IndexNotFound
 from ..naming import DYNAMIC_FIELD, index_name
 from ..schema import (
@@ -32,13 +31,11 @@ from ..schema import (
     metrics_of,
 )
 from . import state
+from .asked import Asked, asked_indexes, forgotten_with_index, formula, inner, with_collection, with_index
 from .call import Call, number_of
 from .errors import Fault, MilvusError, invalid
 from .functions import Function, function_of
 from .schema import messages, pairs
-
-_EXACT_PROPERTY = "milvus.index."
-_NAME, _FIELD, _PARAMS = "milvus.name", "milvus.field", "milvus.params"
 
 _HNSW = frozenset(
     {"", "AUTOINDEX", "HNSW", "HNSW_SQ", "HNSW_PQ", "HNSW_PRQ", "DISKANN", "AISAQ", "SCANN", "GPU_CAGRA", "FAISS"}
@@ -53,128 +50,9 @@ _JSON_CASTS = {"BOOL": DataType.BOOL, "DOUBLE": DataType.DOUBLE, "VARCHAR": Data
 _WHOLE_CASTS = frozenset({"JSON", *(f"ARRAY_{cast}" for cast in _JSON_CASTS)})  # what a document contains
 
 _MOST_M, _LEAST_M, _MOST_EF, _MOST_LISTS = 100, 2, 1000, 32_768
-_BM25, _USUAL = "BM25", Bm25()
+_BM25 = "BM25"
 _ROWS_A_LIST = 10  # fewer, and IVFFlat's clusters are hardly those of the data to come
 _ONLINE_FROM = 10_000  # rows; building takes long enough for writers to notice
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """An index as a client knows it.
-
-    name    the client's; that in PostgreSQL is `held`, None where there is no index in PostgreSQL
-    field   the field's name; of an index on a path, the path is among the parameters
-    params  as they were asked, in that order
-    """
-
-    name: str
-    field: str
-    params: Mapping[str, str]
-    held: str | None
-    state: IndexState = IndexState.READY
-
-    @property
-    def told(self) -> dict[str, str]:
-        """The parameters, those in the JSON of `params` among them."""
-        return {name: value for name, value in self.params.items() if name != "params"} | _inner(self.params)
-
-    @property
-    def path(self) -> str:
-        """What tells it from others on the same field."""
-        return self.told.get("json_path", "")
-
-    @property
-    def is_of_vectors(self) -> bool:
-        """As clients see it: also on what a function makes."""
-        return bool(self.told.get("metric_type"))
-
-    @property
-    def metric(self) -> Metric | None:
-        """Of vectors that are stored."""
-        told = self.told.get("metric_type", "").upper()
-        return Metric(told) if told in Metric.__members__ else None
-
-
-def asked_indexes(found: CollectionDescription) -> list[Asked]:
-    """The indexes of a collection, as its clients know them; made by the library or SQL ones, too."""
-    return [*_held(found), *_exact(found)]
-
-
-def bm25_of(found: CollectionDescription, output: str) -> Bm25:
-    """How what a function makes is ranked, as its index was asked for."""
-    told: Mapping[str, str] = next((it.told for it in asked_indexes(found) if it.field == output), {})
-    return _formula(told)
-
-
-def _formula(told: Mapping[str, str]) -> Bm25:
-    given = {}
-    for name, usual in (("k1", _USUAL.k1), ("b", _USUAL.b)):
-        value = told.get(f"bm25_{name}", usual)
-        try:
-            given[name] = float(value)
-        except ValueError:
-            raise invalid(f"param 'bm25_{name}' of an index should be a number, got {value!r:.40}") from None
-    return Bm25(**given)
-
-
-def metric_of(found: CollectionDescription, field_name: str) -> Metric | None:
-    """The metric that searches of a vector field go by; None where it has no index."""
-    return next((it.metric for it in asked_indexes(found) if it.field == field_name and it.metric), None)
-
-
-def _held(found: CollectionDescription) -> Iterator[Asked]:
-    for index in found.indexes:
-        if isinstance(index.spec, OtherIndex):
-            continue
-        kept = index.properties
-        params = _loaded(kept.get(_PARAMS, ""))
-        name, field = kept.get(_NAME, index.name), kept.get(_FIELD, "")
-        if params is None or not field:
-            field, params = _of_library(index)
-        yield Asked(name, field, params, index.name, index.state)
-
-
-def _exact(found: CollectionDescription) -> Iterator[Asked]:
-    for key, value in found.schema.properties.items():
-        kept = _loaded(value) if key.startswith(_EXACT_PROPERTY) else None
-        if kept is not None and (field := kept.get(_FIELD)) in found.schema.by_name:
-            params = {name: it for name, it in kept.items() if name != _FIELD}
-            yield Asked(key.removeprefix(_EXACT_PROPERTY), str(field), params, None)
-
-
-def _loaded(kept: str) -> dict[str, str] | None:
-    try:
-        found = json.loads(kept)
-    except ValueError:
-        return None
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else None
-
-
-def _of_library(index: IndexDescription) -> tuple[str, dict[str, str]]:
-    """Field and parameters of an index that no client of Milvus has asked for."""
-    spec = index.spec
-    if isinstance(spec, Hnsw):
-        params = {"M": spec.m, "efConstruction": spec.ef_construction}
-        return index.field, {"index_type": "HNSW", "metric_type": spec.metric, "params": json.dumps(params)}
-    if isinstance(spec, IvfFlat):
-        params = {"nlist": spec.lists}
-        return index.field, {"index_type": "IVF_FLAT", "metric_type": spec.metric, "params": json.dumps(params)}
-    if isinstance(spec, Btree) and spec.cast is not None:
-        field = index.field.split("[", 1)[0]
-        return field, {"index_type": "INVERTED", "json_path": index.field, "json_cast_type": spec.cast}
-    return index.field, {"index_type": "STL_SORT" if isinstance(spec, Btree) else "INVERTED"}
-
-
-def _inner(params: Mapping[str, str]) -> dict[str, str]:
-    if not params.get("params"):
-        return {}
-    try:
-        inner = json.loads(params["params"])
-    except ValueError:
-        inner = None
-    if not isinstance(inner, dict):
-        raise invalid(f"params of an index must be a JSON object, got {params['params']!r:.60}")
-    return {str(name): it if isinstance(it, str) else json.dumps(it) for name, it in inner.items()}
 
 
 # Create
@@ -189,14 +67,12 @@ def create_index(call: Call, request: Any) -> None:
         return
     spec, target = _spec(call, found, asked)
     if spec is None:
-        kept = json.dumps({_FIELD: asked.field, **asked.params})
-        collection.alter(properties={f"{_EXACT_PROPERTY}{asked.name}": kept})
+        collection.alter(properties=with_collection(asked))
         return
-    properties = _properties(asked)
     name = _identifier(found, asked.name) if there is None else there.held
     online = there is not None or collection.count() >= _ONLINE_FROM
     try:
-        collection.create_index(target, spec, name=name, online=online, properties=properties)
+        collection.create_index(target, spec, name=name, online=online, properties=with_index(asked))
     except IndexExists:
         if _there(call.described(found.name), asked) is None:
             raise
@@ -209,11 +85,6 @@ def _was_left_unfinished(collection: Collection, index: Asked) -> bool:
     return any(it.name == index.held and it.state == IndexState.INVALID for it in collection.overview().indexes)
 
 
-def _properties(asked: Asked) -> dict[str, str]:
-    """What is kept with an index of PostgreSQL."""
-    return {_NAME: asked.name, _FIELD: asked.field, _PARAMS: json.dumps(dict(asked.params))}
-
-
 def function_index(
     found: CollectionDescription, function: Function, name: str, params: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -221,7 +92,7 @@ def function_index(
     asked = _of_function(name, function, params)
     _check_bm25(asked.told)
     identifier = _identifier(found, asked.name)
-    return {"field_name": function.input, "spec": Gin(), "name": identifier, "properties": _properties(asked)}
+    return {"field_name": function.input, "spec": Gin(), "name": identifier, "properties": with_index(asked)}
 
 
 def _request(found: CollectionDescription, request: Any) -> Asked:
@@ -230,15 +101,15 @@ def _request(found: CollectionDescription, request: Any) -> Asked:
     function = function_of(found.schema, field)
     if function is not None:
         return _of_function(request.index_name, function, params)
-    if field not in found.schema.by_name and not (found.schema.dynamic and "json_path" in {**params, **_inner(params)}):
+    if field not in found.schema.by_name and not (found.schema.dynamic and "json_path" in {**params, **inner(params)}):
         raise invalid(f"cannot create index on non-exist field: {field}")
-    params |= _untold(found, field, {**params, **_inner(params)})
+    params |= _untold(found, field, {**params, **inner(params)})
     unnamed = Asked("", field, params, None)
     return Asked(request.index_name or f"{field}{unnamed.path.removeprefix(field)}", field, params, None)
 
 
 def _of_function(name: str, function: Function, params: Mapping[str, str]) -> Asked:
-    told = {**params, **_inner(params)}
+    told = {**params, **inner(params)}
     usual = {"index_type": "AUTOINDEX", "metric_type": _BM25}
     given = {**params, **{kind: value for kind, value in usual.items() if not told.get(kind)}}
     return Asked(name or function.output, function.output, given, None)
@@ -294,7 +165,7 @@ def _check_bm25(told: Mapping[str, str]) -> None:
         raise invalid(f"data type {DataType.SPARSE_FLOAT_VECTOR} can't build with this index {told['index_type']}")
     if told["metric_type"].upper() != _BM25:
         raise invalid("index metric type of BM25 function output field must be BM25, got " + told["metric_type"])
-    _formula(told)
+    formula(told)
 
 
 def _json_spec(found: CollectionDescription, asked: Asked, told: Mapping[str, str]) -> tuple[IndexSpec, str]:
@@ -421,12 +292,12 @@ def alter_index(call: Call, request: Any) -> None:
             raise invalid(f"{name:.80} is not a configable index property")
     index = _chosen(found, request)[0]
     kept = {name: value for name, value in index.params.items() if name not in request.delete_keys}
-    params = {**kept, **pairs(request.extra_params)}
+    altered = replace(index, params={**kept, **pairs(request.extra_params)})
     collection = call.collection(found.name)
     if index.held is None:
-        collection.alter(properties={f"{_EXACT_PROPERTY}{index.name}": json.dumps({_FIELD: index.field, **params})})
+        collection.alter(properties=with_collection(altered))
         return
-    collection.index(index.held).alter_properties(_properties(replace(index, params=params)))
+    collection.index(index.held).alter_properties(with_index(altered))
 
 
 def drop_index(call: Call, request: Any) -> None:
@@ -442,17 +313,12 @@ def drop_index(call: Call, request: Any) -> None:
         raise invalid(f"vector index cannot be dropped on loaded collection: {found.oid}")
     collection = call.collection(found.name)
     if index.held is None:
-        collection.alter(delete_properties=[f"{_EXACT_PROPERTY}{index.name}"])
+        collection.alter(delete_properties=forgotten_with_index(index))
         return
     try:
         collection.drop_index(index.held)
     except IndexNotFound:
         return
-
-
-def forgotten_with(found: CollectionDescription, field: str) -> list[str]:
-    """The properties to be deleted with a field."""
-    return [f"{_EXACT_PROPERTY}{it.name}" for it in _exact(found) if it.field == field]
 
 
 CALLS = {

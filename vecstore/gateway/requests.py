@@ -15,9 +15,9 @@ from ..ordering import plain_field
 from ..reranking import Boosts, Decay
 from ..schema import DataType, Field, Metric, metrics_of
 from ..scores import LARGER_IS_NEARER
+from .asked import bm25_of, metric_of
 from .errors import Fault, MilvusError, invalid
 from .functions import Function, functions_of
-from .indexes import bm25_of, metric_of
 from .parameters import Parameters, templates
 from .ranking import reranker_of
 
