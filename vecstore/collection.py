@@ -37,6 +37,7 @@ from .operations import (
     statistics,
     texts,
 )
+from .operations.building import IndexBuild
 from .operations.compacting import CompactResult
 from .operations.deleting import DeleteResult, Doomed
 from .operations.entities import InsertResult
@@ -573,6 +574,14 @@ class Collection:
         build = indexes.create_online if online else indexes.create
         asked = indexes.Asked(field_name, spec, name, properties or {})
         return self.index(build(self._database, self.name, asked, progress=progress))
+
+    def index_build(self, index_name: str) -> IndexBuild | None:
+        """How far the online build of an index is, whoever runs it; None where none is under way.
+
+        It may be under way before the index is there, for the rows are looked at first. Of a build by a role that one
+        is not a member of, no more is told than that it is under way.
+        """
+        return indexes.build_of(self._database, self.name, index_name)
 
     def drop_index(self, index_name: str | None = None) -> None:
         """Drop an index; without a name the one there is. Searches become exact, and slower.

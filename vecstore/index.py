@@ -34,11 +34,8 @@ class Index:
 
     @property
     def build(self) -> IndexBuild | None:
-        """How far its online build is, whoever runs it; None where it is ready, or was left unfinished.
-
-        Of a build by a role that one is not a member of, only that it is under way. Raises IndexNotFound.
-        """
-        return indexes.build_of(self._database, self.collection.name, self.name)
+        """How far its online build is, whoever runs it; None where it is ready, or was left unfinished."""
+        return self.collection.index_build(self.name)
 
     @property
     def properties(self) -> Mapping[str, str]:

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from vecstore import Hnsw, Metric, Store
-from vecstore.gateway import Gateway
+from vecstore.gateway import Gateway, indexes, undertakings
+from waiting import eventually, reader
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -88,6 +89,24 @@ def test_what_there_is_is_told(step: Step) -> None:
     assert (index["index_name"], index["state"]) == ("embedding", "Finished")
     step("load")
     step("release")
+
+
+def test_an_index_that_takes_longer_than_a_call_is_built_after_its_answer(
+    step: Step, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(undertakings, "_PATIENCE", 0.0)
+    monkeypatch.setattr(indexes, "_ONLINE_FROM", 1)
+    step("createCollection")
+    step("insert")
+    with reader(store.engine):
+        step("createIndex")
+        eventually(lambda: int(step("indexProgress")["indexed_rows"]) == 3)
+        assert step("indexState")["state"] == "InProgress"
+        assert step("describeIndex")["index_descriptions"][0]["state"] == "InProgress"
+        step("load")
+        assert len(step("search")["results"]) == 2
+    eventually(lambda: step("indexState")["state"] == "Finished")
+    assert count(store, INDEXES) == 1
 
 
 def test_entities_are_inserted_found_and_deleted(step: Step, store: Store) -> None:

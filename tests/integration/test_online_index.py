@@ -31,7 +31,7 @@ from vecstore import (
     QueryTimeout,
     Store,
 )
-from waiting import SECONDS, eventually
+from waiting import SECONDS, eventually, reader
 
 Fill = Callable[..., None]
 
@@ -66,17 +66,6 @@ def writer(store: Store, leaf: str) -> Iterator[None]:
     """Somebody's open transaction that has written into a leaf: its index is not begun before the transaction ends."""
     with store.engine.connect() as connection:
         connection.exec_driver_sql(f"UPDATE books.{leaf} SET title = 'written'")  # noqa: S608
-        yield
-
-
-@contextmanager
-def reader(store: Store) -> Iterator[None]:
-    """Somebody's open transaction that sees what was: an index is built, and not finished before the transaction ends.
-
-    It has read nothing of the collection, so a drop need not wait for it.
-    """
-    with store.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        connection.exec_driver_sql("SELECT 1")
         yield
 
 
@@ -180,7 +169,7 @@ def test_other_changes_of_structure_wait_for_the_build_and_do_not_hold_it_up(
 
 def test_how_far_a_build_is_is_told_to_everybody(store: Store, shelved: Collection) -> None:
     with ThreadPoolExecutor(1) as pool:
-        with reader(store):
+        with reader(store.engine):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), name="nearest", online=True)
             eventually(lambda: building.done() or is_almost_done(store))
             build = shelved.index("nearest").build
@@ -190,7 +179,7 @@ def test_how_far_a_build_is_is_told_to_everybody(store: Store, shelved: Collecti
 
 
 def test_an_index_that_is_being_built_can_be_dropped(store: Store, database_url: URL, shelved: Collection) -> None:
-    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store):
+    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store.engine):
         building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
         eventually(lambda: building.done() or is_almost_done(store))
         other.collection("books").drop_index("embedding_idx")
@@ -202,7 +191,7 @@ def test_an_index_that_is_being_built_can_be_dropped(store: Store, database_url:
 def test_the_drop_of_another_index_stops_no_build(store: Store, database_url: URL, shelved: Collection) -> None:
     shelved.create_index("year", Btree())
     with vecstore.connect(database_url, ddl_timeout=0.5) as other, ThreadPoolExecutor(1) as pool:
-        with reader(store):
+        with reader(store.engine):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
             eventually(lambda: building.done() or is_almost_done(store))
             with pytest.raises(LockTimeout):
@@ -214,7 +203,7 @@ def test_a_collection_can_be_dropped_while_an_index_of_it_is_built(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
     store.create_alias("books", "shelf")
-    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store):
+    with vecstore.connect(database_url) as other, ThreadPoolExecutor(1) as pool, reader(store.engine):
         building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
         eventually(lambda: building.done() or is_almost_done(store))
         with pytest.raises(CollectionHasAliases):
@@ -239,7 +228,7 @@ def test_a_build_waits_for_another_one_however_long_it_takes(
             if "pg_advisory_xact_lock" in statement:
                 tries.append(statement)
 
-        with reader(store):
+        with reader(store.engine):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
             eventually(lambda: building.done() or is_almost_done(store))
             waiting = pool.submit(other.collection("books").create_index, "year", Btree(), online=True)
@@ -252,7 +241,7 @@ def test_what_describes_a_collection_is_changed_while_an_index_of_it_is_built(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
     with vecstore.connect(database_url, ddl_timeout=0.3) as other, ThreadPoolExecutor(1) as pool:
-        with reader(store):
+        with reader(store.engine):
             building = pool.submit(shelved.create_index, "embedding", Hnsw(), online=True)
             eventually(lambda: building.done() or is_almost_done(store))
             other.collection("books").alter(description="what was read", properties={"floor": "3"})
@@ -307,7 +296,7 @@ def test_what_a_killed_client_left_to_the_server_to_build_is_stopped(
     store: Store, database_url: URL, shelved: Collection
 ) -> None:
     url = database_url.render_as_string(hide_password=False)
-    with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, reader(store):
+    with subprocess.Popen([sys.executable, "-c", _CLIENT, url]) as client, reader(store.engine):
         try:
             eventually(lambda: client.poll() is not None or is_almost_done(store))
         finally:

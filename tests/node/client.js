@@ -45,6 +45,8 @@ const steps = {
       params: { M: 8, efConstruction: 64 },
     }),
   describeIndex: () => client.describeIndex({ collection_name }),
+  indexState: () => client.getIndexState({ collection_name }),
+  indexProgress: () => client.getIndexBuildProgress({ collection_name }),
   load: () => client.loadCollectionSync({ collection_name }),
   release: () => client.releaseCollection({ collection_name }),
   insert: () => client.insert({ collection_name, data: [1, 2, 3].map((id) => ({ id, embedding: [id, 0] })) }),

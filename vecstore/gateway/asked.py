@@ -1,13 +1,14 @@
 """Indexes as clients know them: what was asked, beside what PostgreSQL has. Pure.
 
-What was asked for an index of PostgreSQL is kept with it, for one that PostgreSQL does not need with the collection.
+What was asked for an index of PostgreSQL is kept with it, for one that PostgreSQL does not need with the collection;
+and there, too, while it is not built yet, so that a search knows by which metric it goes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..bm25 import Bm25
 from ..description import CollectionDescription, IndexDescription, IndexState, OtherIndex
@@ -15,8 +16,24 @@ from ..schema import Btree, Hnsw, IvfFlat, Metric
 from .errors import invalid
 
 _EXACT_PROPERTY = "milvus.index."
+_WANTED_PROPERTY = "milvus.wanted."
 _NAME, _FIELD, _PARAMS = "milvus.name", "milvus.field", "milvus.params"
+_HELD, _NUMBER, _FAILED = "milvus.held", "milvus.number", "milvus.failed"
 _USUAL = Bm25()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """That an index is to be built, and goes on being built after the answer.
+
+    number  tells it from others of the name, before it and after
+    held    the name that the index gets in PostgreSQL
+    failed  why it was not built; empty as long as nobody knows
+    """
+
+    number: int
+    held: str
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Asked:
     name    the client's; that in PostgreSQL is `held`, None where there is no index in PostgreSQL
     field   the field's name; of an index on a path, the path is among the parameters
     params  as they were asked, in that order
+    wanted  None where it is there, as far as it is to be
     """
 
     name: str
@@ -33,6 +51,24 @@ class Asked:
     params: Mapping[str, str]
     held: str | None
     state: IndexState = IndexState.READY
+    wanted: Wanted | None = None
+
+    @property
+    def is_built(self) -> bool:
+        """As far as it is to be."""
+        return self.state is IndexState.READY and (self.held is not None or self.wanted is None)
+
+    @property
+    def place(self) -> str | None:
+        """The name in PostgreSQL that it has or is to get."""
+        return self.wanted.held if self.held is None and self.wanted is not None else self.held
+
+    @property
+    def number(self) -> int | None:
+        return None if self.wanted is None else self.wanted.number
+
+    def failing(self, why: str) -> Asked:
+        return self if self.wanted is None else replace(self, wanted=replace(self.wanted, failed=why))
 
     @property
     def told(self) -> dict[str, str]:
@@ -58,7 +94,9 @@ class Asked:
 
 def asked_indexes(found: CollectionDescription) -> list[Asked]:
     """The indexes of a collection, as its clients know them; made by the library or SQL ones, too."""
-    return [*_held(found), *_exact(found)]
+    wanted = {it.name: it for it in _wanted(found)}
+    held = [replace(it, wanted=wanted.pop(it.name).wanted) if it.name in wanted else it for it in _held(found)]
+    return [*held, *_exact(found), *wanted.values()]
 
 
 def bm25_of(found: CollectionDescription, output: str) -> Bm25:
@@ -103,6 +141,15 @@ def _exact(found: CollectionDescription) -> Iterator[Asked]:
             yield Asked(key.removeprefix(_EXACT_PROPERTY), str(field), params, None)
 
 
+def _wanted(found: CollectionDescription) -> Iterator[Asked]:
+    for key, value in found.schema.properties.items():
+        kept = _loaded(value) if key.startswith(_WANTED_PROPERTY) else None
+        if kept is not None and kept.keys() >= {_FIELD, _HELD, _NUMBER} and kept[_NUMBER].isdecimal():
+            wanted = Wanted(int(kept[_NUMBER]), kept[_HELD], kept.get(_FAILED, ""))
+            params = _loaded(kept.get(_PARAMS, "")) or {}
+            yield Asked(key.removeprefix(_WANTED_PROPERTY), kept[_FIELD], params, None, wanted=wanted)
+
+
 def _loaded(kept: str) -> dict[str, str] | None:
     try:
         found = json.loads(kept)
@@ -143,12 +190,31 @@ def inner(params: Mapping[str, str]) -> dict[str, str]:
 
 def with_index(asked: Asked) -> dict[str, str]:
     """The properties of an index of PostgreSQL that say what was asked."""
-    return {_NAME: asked.name, _FIELD: asked.field, _PARAMS: json.dumps(dict(asked.params))}
+    number = {} if asked.number is None else {_NUMBER: str(asked.number)}
+    return {_NAME: asked.name, _FIELD: asked.field, _PARAMS: json.dumps(dict(asked.params)), **number}
+
+
+def is_of_number(index: IndexDescription, number: int | None) -> bool:
+    """Whether an index of PostgreSQL was built because it was wanted under this number."""
+    return index.properties.get(_NUMBER) == str(number)
 
 
 def with_collection(asked: Asked) -> dict[str, str]:
     """The property of the collection that says what was asked, where PostgreSQL has no index."""
     return {_exact_property(asked): json.dumps({_FIELD: asked.field, **asked.params})}
+
+
+def while_wanted(asked: Asked) -> dict[str, str]:
+    """The property of the collection that says what is to be built; none for what is there."""
+    wanted = asked.wanted
+    if wanted is None:
+        return {}
+    kept = {**with_index(asked), _HELD: wanted.held, _FAILED: wanted.failed}
+    return {_wanted_property(asked): json.dumps(kept)}
+
+
+def _wanted_property(asked: Asked) -> str:
+    return f"{_WANTED_PROPERTY}{asked.name}"
 
 
 def _exact_property(asked: Asked) -> str:
@@ -157,6 +223,8 @@ def _exact_property(asked: Asked) -> str:
 
 def forgotten_with_index(asked: Asked) -> list[str]:
     """The properties of the collection to be deleted with an index."""
+    if asked.wanted is not None:
+        return [_wanted_property(asked)]
     return [_exact_property(asked)] if asked.held is None else []
 
 

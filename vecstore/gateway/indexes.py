@@ -8,16 +8,17 @@ PostgreSQL it is kept with that index.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import milvus_pb2
 
-from ..collection import Collection
 from ..description import CollectionDescription, IndexState
 from ..errors import IndexExists, IndexNotFound
 from ..naming import DYNAMIC_FIELD, index_name
+from ..rebuilding import rebuild_seconds
 from ..schema import (
     MAX_INDEXED_DIM,
     Btree,
@@ -31,7 +32,8 @@ from ..schema import (
     metrics_of,
 )
 from . import state
-from .asked import Asked, asked_indexes, forgotten_with_index, formula, inner, with_collection, with_index
+from .asked import Asked, Wanted, asked_indexes, forgotten_with_index, formula, inner, with_collection, with_index
+from .builds import Standing, begin, standings
 from .call import Call, number_of
 from .errors import Fault, MilvusError, invalid
 from .functions import Function, function_of
@@ -52,37 +54,52 @@ _WHOLE_CASTS = frozenset({"JSON", *(f"ARRAY_{cast}" for cast in _JSON_CASTS)})  
 _MOST_M, _LEAST_M, _MOST_EF, _MOST_LISTS = 100, 2, 1000, 32_768
 _BM25 = "BM25"
 _ROWS_A_LIST = 10  # fewer, and IVFFlat's clusters are hardly those of the data to come
-_ONLINE_FROM = 10_000  # rows; building takes long enough for writers to notice
+# Rows, or seconds as estimated: building takes long enough for writers to notice. Clients wait for what is shorter, for
+# five times as long where the machine is a slow one.
+_ONLINE_FROM, _ONLINE_FROM_SECONDS = 10_000, 1.0
 
 
 # Create
 
 
 def create_index(call: Call, request: Any) -> None:
-    found = call.described(request.collection_name)
+    found, there = standings(call, request.collection_name)
     asked = _request(found, request)
-    collection = call.collection(found.name)
-    there = _there(found, asked)
-    if there is not None and not _was_left_unfinished(collection, there):
+    failed = next((it.index for it in there if it.has_failed and _is_same(it.index, asked)), None)
+    if _is_there([it.index for it in there if it.index is not failed], asked):
         return
     spec, target = _spec(call, found, asked)
+    collection = call.collection(found.name)
     if spec is None:
         collection.alter(properties=with_collection(asked))
         return
-    name = _identifier(found, asked.name) if there is None else there.held
-    online = there is not None or collection.count() >= _ONLINE_FROM
+    name = _identifier(found, asked.name) if failed is None or failed.held is None else failed.held
+    how = {"field_name": target, "spec": spec, "name": name}
+    if failed is None and not _takes_long(found, spec, target, rows=collection.count()):
+        _build(call, found, asked, how)
+        return
+    wanted = replace(asked, wanted=Wanted(time.time_ns(), name))
+    if not begin(call, found, wanted, failed, lambda: _build(call, found, wanted, {**how, "online": True})):
+        create_index(call, request)
+
+
+def _build(call: Call, found: CollectionDescription, asked: Asked, how: Mapping[str, Any]) -> None:
+    """As the library's create_index() is told how."""
+    collection = call.collection(found.name)
     try:
-        collection.create_index(target, spec, name=name, online=online, properties=with_index(asked))
+        collection.create_index(**how, properties=with_index(asked))
     except IndexExists:
-        if _there(call.described(found.name), asked) is None:
+        there = [it for it in asked_indexes(call.described(found.name)) if it.held is not None]
+        if not _is_there(there, asked):
             raise
 
 
-def _was_left_unfinished(collection: Collection, index: Asked) -> bool:
-    """Whether its build was interrupted: nobody goes on with it, and clients would wait for it without end."""
-    if index.state is IndexState.READY:
-        return False
-    return any(it.name == index.held and it.state == IndexState.INVALID for it in collection.overview().indexes)
+def _takes_long(found: CollectionDescription, spec: IndexSpec, target: str, *, rows: int) -> bool:
+    """Whether writers are not to wait for a build, nor clients."""
+    if rows >= _ONLINE_FROM or any(index.state is IndexState.INVALID for index in found.indexes):
+        return True
+    seconds = rebuild_seconds(spec, found.schema.by_name.get(target), rows, size=0, memory=1)
+    return seconds is not None and seconds >= _ONLINE_FROM_SECONDS
 
 
 def function_index(
@@ -122,16 +139,20 @@ def _untold(found: CollectionDescription, field: str, told: Mapping[str, str]) -
     return {name: value for name, value in usual.items() if value and not told.get(name)}
 
 
-def _there(found: CollectionDescription, asked: Asked) -> Asked | None:
-    """The same index again, which is no error; another one on the same field, or of the same name, is."""
-    for other in asked_indexes(found):
+def _is_same(other: Asked, asked: Asked) -> bool:
+    return (other.name, other.field, other.told) == (asked.name, asked.field, asked.told)
+
+
+def _is_there(there: Iterable[Asked], asked: Asked) -> bool:
+    """The same index again is no error; another one on the same field, or of the same name, is."""
+    for other in there:
         if other.name == asked.name:
-            if (other.field, other.told) == (asked.field, asked.told):
-                return other
+            if _is_same(other, asked):
+                return True
             raise invalid("CreateIndex failed: at most one distinct index is allowed per field")
         if (other.field, other.path) == (asked.field, asked.path):
             raise invalid("CreateIndex failed: creating multiple indexes on same field is not supported")
-    return None
+    return False
 
 
 def _identifier(found: CollectionDescription, name: str) -> str:
@@ -221,24 +242,18 @@ def _number(told: Mapping[str, str], name: str, usual: int) -> int:
 # Look
 
 
-def _chosen(found: CollectionDescription, request: Any) -> list[Asked]:
+def _chosen(found: CollectionDescription, there: Iterable[Standing], request: Any) -> list[Standing]:
     """The indexes that a request names, or is about; raises MilvusError where there is none."""
     chosen = [
         it
-        for it in asked_indexes(found)
-        if request.index_name in {"", it.name} and getattr(request, "field_name", "") in {"", it.field}
+        for it in there
+        if request.index_name in {"", it.index.name} and getattr(request, "field_name", "") in {"", it.index.field}
     ]
     if not chosen and request.index_name:
         raise MilvusError(Fault.INDEX_NOT_FOUND, indexName=request.index_name)
     if not chosen:
         raise MilvusError(Fault.INDEX_NOT_FOUND, collection=found.name)
     return chosen
-
-
-_STATES = {
-    IndexState.READY: common_pb2.IndexState.Finished,
-    IndexState.INVALID: common_pb2.IndexState.InProgress,
-}
 
 
 def describe_index(call: Call, request: Any) -> Any:
@@ -250,27 +265,30 @@ def get_index_statistics(call: Call, request: Any) -> Any:
 
 
 def _descriptions(call: Call, request: Any) -> list[Any]:
-    found = call.described(request.collection_name)
-    chosen = _chosen(found, request)
+    found, there = standings(call, request.collection_name)
+    chosen = _chosen(found, there, request)
     rows = call.collection(found.name).count()
-    return [
-        milvus_pb2.IndexDescription(
-            index_name=it.name,
-            indexID=number_of(str(found.oid), it.name),
-            params=messages(it.params),
-            field_name=it.field,
-            indexed_rows=rows if it.state is IndexState.READY else 0,
-            total_rows=rows,
-            pending_index_rows=0 if it.state is IndexState.READY else rows,
-            state=_STATES[it.state],
-        )
-        for it in chosen
-    ]
+    return [_description(found, it, rows) for it in chosen]
+
+
+def _description(found: CollectionDescription, standing: Standing, rows: int) -> Any:
+    index, done = standing.index, int(rows * standing.done)
+    return milvus_pb2.IndexDescription(
+        index_name=index.name,
+        indexID=number_of(str(found.oid), index.name),
+        params=messages(index.params),
+        field_name=index.field,
+        indexed_rows=done,
+        total_rows=rows,
+        pending_index_rows=rows - done,
+        state=standing.state,
+        index_state_fail_reason=standing.reason,
+    )
 
 
 def get_index_state(call: Call, request: Any) -> Any:
-    chosen = _chosen(call.described(request.collection_name), request)
-    return milvus_pb2.GetIndexStateResponse(state=_STATES[chosen[0].state])
+    first = _chosen(*standings(call, request.collection_name), request)[0]
+    return milvus_pb2.GetIndexStateResponse(state=first.state, fail_reason=first.reason)
 
 
 def get_index_build_progress(call: Call, request: Any) -> Any:
@@ -286,11 +304,13 @@ _ALTERABLE = frozenset({"mmap.enabled", "indexoffsetcache.enabled", "warmup"})
 
 def alter_index(call: Call, request: Any) -> None:
     """What is kept of an index changes; no parameter that there is in Milvus to alter changes it in PostgreSQL."""
-    found = call.described(request.collection_name)
+    found, there = standings(call, request.collection_name)
     for name in [*pairs(request.extra_params), *request.delete_keys]:
         if name not in _ALTERABLE:
             raise invalid(f"{name:.80} is not a configable index property")
-    index = _chosen(found, request)[0]
+    index = _chosen(found, there, request)[0].index
+    if not index.is_built:
+        raise invalid(f"index {index.name} is not built: what it has is altered when it is")
     kept = {name: value for name, value in index.params.items() if name not in request.delete_keys}
     altered = replace(index, params={**kept, **pairs(request.extra_params)})
     collection = call.collection(found.name)
@@ -312,11 +332,14 @@ def drop_index(call: Call, request: Any) -> None:
     if index.is_of_vectors and state.holds_back_drops(found):
         raise invalid(f"vector index cannot be dropped on loaded collection: {found.oid}")
     collection = call.collection(found.name)
-    if index.held is None:
-        collection.alter(delete_properties=forgotten_with_index(index))
+    forgotten = forgotten_with_index(index)
+    if forgotten:
+        collection.alter(delete_properties=forgotten)
+    # What waits for its turn looks then whether it is still wanted; what is being built is built no further.
+    if index.place is None or (index.held is None and collection.index_build(index.place) is None):
         return
     try:
-        collection.drop_index(index.held)
+        collection.drop_index(index.place)
     except IndexNotFound:
         return
 

@@ -30,10 +30,14 @@ class Undertaking:
 
     number  by which clients ask after it
     of      what is done, and to what
+    line    of what has the same, one is done after the other, as they came
+    before  the one before it in the line
     """
 
     number: int
     of: Hashable
+    line: Hashable
+    before: Future[None] | None
     done: Future[None] = field(default_factory=Future)
 
     @property
@@ -60,9 +64,9 @@ class Undertakings:
     def under_way(self, of: Hashable) -> Undertaking | None:
         return next((it for it in list(self._known.values()) if it.of == of and it.is_under_way), None)
 
-    def begin(self, of: Hashable, work: Callable[[], object]) -> Undertaking:
+    def begin(self, of: Hashable, work: Callable[[], object], *, line: Hashable) -> Undertaking:
         """Have the work done; returns when it is, or has gone on for some seconds. Raises what it raised by then."""
-        found, is_new = self._found(of)
+        found, is_new = self._found(of, line)
         if is_new:
             # No pool: the process may end before the work does, which PostgreSQL then brings to its end, or takes back.
             threading.Thread(target=self._run, args=(found, work), name="vecstore-undertaking", daemon=True).start()
@@ -78,12 +82,14 @@ class Undertakings:
             under_way = [it.done for it in self._known.values() if it.is_under_way]
         wait(under_way, timeout=seconds)
 
-    def _found(self, of: Hashable) -> tuple[Undertaking, bool]:
+    def _found(self, of: Hashable, line: Hashable) -> tuple[Undertaking, bool]:
         """The one that is under way, or a new one; and whether it is new."""
         with self._lock:
             if (known := self.under_way(of)) is not None:
                 return known, False
-            new = Undertaking(max([time.time_ns(), *(number + 1 for number in self._known)]), of)
+            before = [it.done for it in self._known.values() if it.line == line and it.is_under_way]
+            number = max([time.time_ns(), *(number + 1 for number in self._known)])
+            new = Undertaking(number, of, line, before[-1] if before else None)
             self._known[new.number] = new
             self._forget()
             return new, True
@@ -95,6 +101,8 @@ class Undertakings:
 
     def _run(self, undertaking: Undertaking, work: Callable[[], object]) -> None:
         try:
+            if undertaking.before is not None:
+                wait([undertaking.before])
             with self._turns:
                 self._check_goes_on()
                 work()

@@ -45,7 +45,8 @@ def manual_compaction(call: Call, request: Any) -> Any:
     if not name and request.collectionID:
         name = next((it.name for it in call.store.summaries() if it.oid == request.collectionID), "")
     found = call.described(name)
-    begun = call.stores.undertakings.begin(_compaction(call, found.oid), call.collection(found.name).compact)
+    compact, line = call.collection(found.name).compact, (call.database, found.oid)
+    begun = call.stores.undertakings.begin(_compaction(call, found.oid), compact, line=line)
     return milvus_pb2.ManualCompactionResponse(compactionID=begun.number, compactionPlanCount=1)
 
 

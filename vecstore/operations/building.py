@@ -186,6 +186,12 @@ def is_being_built(connection: Connection, description: CollectionDescription, i
     return bool(connection.execute(_IS_LOCKED, named).scalar_one())
 
 
+def is_about_to_be_built(connection: Connection, description: CollectionDescription, index: str) -> bool:
+    """Whether somebody will build this index, of which nothing is there yet: the rows are looked at before."""
+    is_there = any(it.name == index for it in description.indexes)
+    return not is_there and is_being_built(connection, description, index)
+
+
 def builds_go_on(database: Database, collection: str) -> bool:
     """Whether somebody builds an index of the collection online, which may take hours."""
     with database.reading(f"look at {collection!r}") as connection:

@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from ..tables import OPERATORS, half_precision, qualified_operator
 from .building import (
     IndexBuild,
     builds_go_on,
+    is_about_to_be_built,
     lock_build,
     needed_memory,
     online_build,
@@ -249,8 +250,7 @@ def create_online(database: Database, collection: str, asked: Asked, *, progress
     with database.autocommitting(doing) as builder:
 
         def guarded(guard: Connection) -> str:
-            planned = _Build.planned(database, locked(guard, collection), asked)
-            lock_build(guard, planned.description, planned.name)
+            planned = _Build.planned(database, guard, locked(guard, collection), asked)
             # Last, and without parameters: it ends the portal of the statement before, whose snapshot the build
             # would wait for until the end of time.
             guard.execute(set_local("idle_in_transaction_session_timeout", 0))
@@ -282,10 +282,11 @@ class _Build:
     def planned(
         cls,
         database: Database,
+        guard: Connection,
         description: CollectionDescription,
         asked: Asked,
     ) -> _Build:
-        """The build, with what is left of an earlier one out of its way."""
+        """The build, with what is left of an earlier one out of its way; the guard tells of it from now on."""
         doing = f"look at {description.name!r}"
         target, name = target_of(database, description, asked), asked.name
         unfinished = _unfinished(description, target, name)
@@ -299,6 +300,7 @@ class _Build:
                 f"{', '.join(description.foreign_leaves)}: build the index with online=False"
             )
         chosen = _chosen(description, target, name or (unfinished.name if unfinished else None))
+        lock_build(guard, description, chosen)
         with database.reading(doing) as connection:
             _check_rows(database, connection, description, target)
         return cls(database, description, target, chosen)
@@ -349,10 +351,7 @@ class _Build:
 
 def build_of(database: Database, collection: str, name: str) -> IndexBuild | None:
     with database.reading(f"look at index {name!r} of {collection!r}") as connection:
-        description = catalog.describe(connection, collection)
-        if description.index(name).state is IndexState.READY:
-            return None
-        return online_build(connection, description, name)
+        return online_build(connection, catalog.describe(connection, collection), name)
 
 
 # Of these names, the indexes that no other takes along when it is dropped.
@@ -386,18 +385,21 @@ def _drop_separately(connection: Connection, description: CollectionDescription,
     return [ddl.drop_index(description.name, index) for index in separate]
 
 
+class _Undone(Exception):
+    """The index that is to be dropped is gone: who was building it has undone it."""
+
+
 def drop(database: Database, collection: str, name: str | None, *, check: Check = unchecked) -> None:
     stopped: set[str] = set()
 
-    def is_undone(description: CollectionDescription) -> bool:
-        """By who was building it."""
-        return bool(stopped) and stopped.isdisjoint(index.name for index in description.indexes)
+    def look(description: CollectionDescription) -> None:
+        if stopped and stopped.isdisjoint(index.name for index in description.indexes):
+            raise _Undone
 
     def work(connection: Connection) -> None:
         description = locked(connection, collection)
         check(connection)
-        if is_undone(description):
-            return
+        look(description)
         for statement in drop_statements(connection, description, meant(description, name)):
             connection.execute(statement)
 
@@ -405,14 +407,17 @@ def drop(database: Database, collection: str, name: str | None, *, check: Check 
         """An index that is to go need not be built."""
         with database.reading(f"look at {collection!r}") as connection:
             description = catalog.describe(connection, collection)
-            if not is_undone(description) and stop_builds(
-                connection, description, index := meant(description, name).name
-            ):
+            look(description)
+            if name is not None and is_about_to_be_built(connection, description, name):
+                return False
+            index = meant(description, name).name
+            if stop_builds(connection, description, index):
                 stopped.add(index)
         return False
 
     what = "the index" if name is None else f"index {name!r}"
-    database.alter(f"drop {what} of {collection!r}", [collection], work, held_up=stop)
+    with suppress(_Undone):
+        database.alter(f"drop {what} of {collection!r}", [collection], work, held_up=stop)
 
 
 def meant(description: CollectionDescription, name: str | None) -> IndexDescription:
