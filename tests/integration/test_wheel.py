@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -83,7 +84,22 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel: Path) -> None
         name.removeprefix("vecstore/") for name in names
     }
     assert any(name.startswith("vecstore/sql/") for name in names)
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[-1][: len(HEAD)] for name in names if "/versions/" in name} == set(revisions())
+
+
+def test_the_source_holds_what_its_tests_need_and_nothing_that_tools_made(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("alembic", "benchmarks", "docs/howto", "examples", "tests/unit", "vecstore")
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()):
+        made = path.suffix == ".pyc"
+        assert (str(path.relative_to(ROOT)) in names) is not made, path
+    assert {"conftest.py", "README.md", "LICENSE", "Makefile", "docker-compose.yml", "pyproject.toml"} <= names
+    assert not any("node_modules" in name or name.startswith(".") for name in names - {".gitignore"})
 
 
 def test_the_environment_is_the_wheels_own(python: Path, tmp_path: Path) -> None:
