@@ -43,7 +43,7 @@ from .errors import InvalidArgument
 from .naming import words_column
 from .schema import Field
 from .text_search import TextSearch
-from .wire import WireValue, wire_double, wire_text
+from .wire import WireValue, wire_array, wire_double, wire_text
 from .words import words_of
 
 MAX_WORDS = 256
@@ -127,7 +127,7 @@ def _searched(source: FromClause, partition_names: Sequence[str] | None) -> list
     return [] if partition_names is None else [in_partitions(source, partition_names)]
 
 
-_ANY, _FLAT, _HELD_BACK = "vecstore_any", "vecstore_flat", "vecstore_held_back"
+_MATCH, _EACH, _FLAT, _HELD_BACK = "vecstore_match", "vecstore_each", "vecstore_flat", "vecstore_held_back"
 
 
 def _word(number: int) -> str:
@@ -138,23 +138,61 @@ def _weight(number: int) -> str:
     return f"vecstore_weight{number}"
 
 
+def any_of(words: Sequence[Word]) -> str:
+    """The tsquery that texts match which have any of the words."""
+    return " | ".join(word.quoted for word in words)
+
+
+def matching(query: str) -> dict[str, WireValue]:
+    """The parameter that says which texts are looked at."""
+    return {_MATCH: wire_text(query)}
+
+
+def each(words: Sequence[Word]) -> dict[str, WireValue]:
+    """The parameter of frequencies_by_index()."""
+    return {_EACH: wire_array([word.quoted for word in words])}
+
+
 def queries(words: Sequence[Word]) -> dict[str, WireValue]:
-    """The parameters of both statements that say what is looked for."""
-    texts = {_word(number): word.quoted for number, word in enumerate(words)}
-    return {name: wire_text(query) for name, query in ({_ANY: " | ".join(texts.values())} | texts).items()}
+    """The parameters of frequencies() and the ranking that say which words are counted."""
+    return {_word(number): wire_text(word.quoted) for number, word in enumerate(words)}
 
 
-def weights(words: Sequence[Word], bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> dict[str, WireValue]:
-    """The parameters of the ranking that say what it is worth."""
-    given = {_FLAT: bm25.k1 * (1 - bm25.b), _HELD_BACK: bm25.k1 * bm25.b / lengths.mean}
-    for number, (word, frequency) in enumerate(zip(words, frequencies, strict=True)):
-        given[_weight(number)] = word.times * _idf(lengths.texts, frequency) * (bm25.k1 + 1)
-    return {name: wire_double(value) for name, value in given.items()}
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What the words of a query are worth: the formula, with its numbers put in but for those of a text.
+
+    weights    of each word: it adds weight / (1 + (flat + held_back * length) / tf)
+    """
+
+    words: Sequence[Word]
+    weights: Sequence[float]
+    flat: float
+    held_back: float
+
+    @classmethod
+    def of(cls, words: Sequence[Word], bm25: Bm25, frequencies: Sequence[int], lengths: Lengths) -> Worth:
+        weights = [
+            word.times * _idf(lengths.texts, frequency) * (bm25.k1 + 1)
+            for word, frequency in zip(words, frequencies, strict=True)
+        ]
+        return cls(words, weights, bm25.k1 * (1 - bm25.b), bm25.k1 * bm25.b / lengths.mean)
+
+    @property
+    def most(self) -> list[float]:
+        """What each word can add to a score: no text is shorter than a word is often there."""
+        return [weight / (1 + self.held_back) for weight in self.weights]
+
+    def parameters(self) -> dict[str, WireValue]:
+        """Of the ranking, those that say what is counted and what it is worth."""
+        given = {_FLAT: self.flat, _HELD_BACK: self.held_back}
+        given |= {_weight(number): weight for number, weight in enumerate(self.weights)}
+        return queries(self.words) | {name: wire_double(value) for name, value in given.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Bm25Search:
-    """The entities whose text has any of so many words, best first; NULL has none. The words are parameters."""
+    """The entities whose text has some of so many words, best first; NULL has none. The words are parameters."""
 
     search: TextSearch
     words: int
@@ -164,16 +202,25 @@ class Bm25Search:
         return self.search.table.c[words_column(self.search.field.name)]
 
     @property
-    def _any(self) -> ColumnElement[bool]:
-        return _has(self._kept, _query(_ANY))
+    def _matches(self) -> ColumnElement[bool]:
+        return _has(self._kept, _query(_MATCH))
 
     def frequencies(self, partition_names: Sequence[str] | None) -> Select[Any]:
-        """One row: how many texts have each of the words, in the partitions that are searched."""
+        """One row: how many texts have each of the words, in the partitions that are searched. Reads those with any."""
         table = self.search.table
         counts: list[ColumnElement[Any]] = [
             func.count().filter(_has(self._kept, _once(_word(number)))) for number in range(self.words)
         ]
-        return select(*counts).select_from(table).where(self._any, *_searched(table, partition_names))
+        return select(*counts).select_from(table).where(self._matches, *_searched(table, partition_names))
+
+    def frequencies_by_index(self, partition_names: Sequence[str] | None) -> Select[Any]:
+        """The same, a row for each of any number of words. Looks at a text for each word that it has, by GIN."""
+        table = self.search.table
+        queries = cast(bindparam(_EACH, None, ARRAY(Text())), ARRAY(TSQUERY()))
+        word = func.pg_catalog.unnest(queries).table_valued("query", with_ordinality="number").render_derived("word")
+        having = select(func.count()).select_from(table).where(_has(self._kept, word.c.query))
+        count = having.where(*_searched(table, partition_names)).correlate(word).scalar_subquery()
+        return select(count).select_from(word).order_by(word.c.number)
 
     def ranking(self) -> Select[Any]:
         """Rows of key, score, place and the projection's columns."""
@@ -186,7 +233,7 @@ class Bm25Search:
         # OFFSET 0 keeps what is counted from being counted anew in each place that names it.
         row = (
             select(key, place, _length(self._kept).label(length), *counts, *columns)
-            .where(self._any, *search.conditions)
+            .where(self._matches, *search.conditions)
             .offset(literal(0, literal_execute=True))
             .subquery("counted")
         )

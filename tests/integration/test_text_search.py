@@ -37,8 +37,10 @@ from vecstore import (
     Weighted,
     bm25,
     connect,
+    maxscore,
 )
 from vecstore.operations import texts
+from vecstore.wire import WireValue
 
 BODY = Field("body", DataType.VARCHAR, max_length=65_535, nullable=True, text_search="english", bm25=True)
 FIELDS = (
@@ -126,6 +128,53 @@ def test_scores_are_those_of_the_formula(pages: Collection, reference: Reference
     for k1, b in ((0, 0), (0, 1), (3, 1), (2.0, 0), (0.5, 0.3)):
         expected = reference("white whale", bodies, k1, b)
         assert found(pages, "white whale", k1=k1, b=b) == pytest.approx(expected)
+
+
+def questions(chance: random.Random, words: list[str]) -> Iterator[dict[str, object]]:
+    for _ in range(25):
+        yield {
+            "query": " ".join(chance.choices(words, k=chance.choice([1, 2, 3, 6, 12]))),
+            "limit": chance.choice([1, 3, 10, 200]),
+            "offset": chance.choice([0, 0, 2]),
+            "filter": chance.choice([None, None, "year < 1920", "year == 1907", "id > 900", "year % 2 == 0"]),
+            "k1": chance.choice([1.2, 1.2, 0, 3]),
+            "b": chance.choice([0.75, 0, 1]),
+            "partition_names": chance.choice([None, None, ["novel"], ["_default", "novel"]]),
+        }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_index_leaves_texts_out_and_changes_neither_answer_nor_score_nor_order(
+    pages: Collection, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Without one every text with any of the words is looked at. Words are as rare as they are in a language."""
+    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    words = [f"word{number}" for number in range(300)]
+    often = [1 / (number + 1) for number in range(300)]
+    pages.create_partition("novel")
+    for partition, keys in (("_default", range(600)), ("novel", range(500, 1000))):
+        bodies = (" ".join(chance.choices(words, often, k=chance.randint(1, 30))) for _ in keys)
+        rows = [row(key, body, year=1900 + chance.randint(0, 50)) for key, body in zip(keys, bodies, strict=True)]
+        pages.insert(rows, partition_name=partition)
+    asked = list(questions(chance, words[:2] + words))
+    whole = [pages.search_text(**question)[0] for question in asked]  # type: ignore[arg-type]
+    pages.create_index("body", Gin())
+    looked_at = list[str]()
+    matching = bm25.matching
+
+    def noticed(query: str) -> dict[str, WireValue]:
+        looked_at.append(query)
+        return matching(query)
+
+    monkeypatch.setattr(bm25, "matching", noticed)
+    monkeypatch.setattr(maxscore, "_TEXTS_AT_FIRST", 5)
+    monkeypatch.setattr(maxscore, "_TEXTS_FOR_EACH_WANTED", 1)
+    for question, expected in zip(asked, whole, strict=True):
+        [hits] = pages.search_text(**question)  # type: ignore[arg-type]
+        assert hits.ids.tolist() == expected.ids.tolist()
+        assert hits.distances.tolist() == expected.distances.tolist()
+    assert any("&" in query for query in looked_at)
+    assert len(looked_at) > len(asked)
 
 
 def test_a_search_answers_the_same_however_often_it_is_made(filled: Collection) -> None:

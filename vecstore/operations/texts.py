@@ -11,16 +11,18 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from .. import bm25
 from ..asking import Asked, check_limit
-from ..bm25 import Bm25, Bm25Search, Lengths
+from ..bm25 import Bm25, Bm25Search, Lengths, Word, Worth
 from ..conditions import Selection, checked_partitions
 from ..database import Database
+from ..description import CollectionDescription
 from ..errors import InvalidArgument
 from ..fusion import Found, Ranking, TextRequest
 from ..hits import Hit, Hits, SearchPath
+from ..maxscore import Term, best
 from ..naming import check_text
 from ..pipeline import Rows
 from ..reranking import Reading, projected
-from ..schema import TEXTS, CollectionSchema, Field
+from ..schema import TEXTS, CollectionSchema, Field, Gin
 from ..search import place_of
 from ..text_search import TextSearch
 from ..wire import Command, Template, WireValue, wire_array, wire_text
@@ -31,6 +33,9 @@ from .programs import shape_of
 # So much is read in each search for the mean length of the texts. Of more, a sample of that size is, and what it says,
 # with the number of texts, is kept for some seconds.
 EXACT_PAGES = 1_000
+
+# Of so many words each is counted by itself, by an index; of more, all in one pass over the texts with any of them.
+_FEW_WORDS = 4
 
 _PAGES = text("""
     SELECT CAST(coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) AS float8)
@@ -126,7 +131,7 @@ def _by_rank(collection: Opened, search: TextSearch, query: str) -> Rows:
 def _by_bm25(
     collection: Opened, search: TextSearch, query: str, *, formula: Bm25, partition_names: Sequence[str] | None
 ) -> Rows:
-    """In three round trips: what the words are, how many texts have them, and the ranking."""
+    """In three round trips: what the words are, how many texts have them, and the ranking; by an index mostly twice."""
     field, command = search.field, partial(_command, collection)
     named = None if partition_names is None else tuple(checked_partitions(collection.description, partition_names))
     sought = command(("words", field.text_search), partial(bm25.words_in, field), {bm25.TEXT: wire_text(query)})
@@ -134,17 +139,49 @@ def _by_bm25(
     words = bm25.words(found)
     if not words:
         return []
-    ranked, queries = Bm25Search(search, len(words)), bm25.queries(words)
-    counted = command(("frequencies", field.name, len(words), named), partial(ranked.frequencies, named), queries)
+    ranked = Bm25Search(search, len(words))
     measure = _Measure(collection, field, named, 100.0 * EXACT_PAGES / max(pages, EXACT_PAGES))
     lengths = measure.known()
-    [frequencies], *measured = _rows(collection, counted, *(measure.commands() if lengths is None else ()))
+    indexed = _has_index(collection.description, field)
+    counted = _counting(collection, ranked, words, named, indexed=indexed)
+    counts, *measured = _rows(collection, counted, *(measure.commands() if lengths is None else ()))
+    frequencies = [count for row in counts for count in row]
     if not any(frequencies):
         return []
-    values = queries | bm25.weights(words, formula, frequencies, lengths or measure.lengths(measured))
+    lengths = lengths or measure.lengths(measured)
+    worth = Worth.of(words, formula, frequencies, lengths)
+    values = worth.parameters()
     what = None if search.projection.beside else ("ranking", field.name, len(words), search.limit, search.projection)
-    [rows] = _rows(collection, command(what, ranked.ranking, values, search.conditions))
-    return rows
+
+    def find(query: str) -> Rows:
+        given = values | bm25.matching(query)
+        [rows] = _rows(collection, command(what, ranked.ranking, given, search.conditions))
+        return rows
+
+    if not indexed:
+        return find(bm25.any_of(words))
+    texts = max(lengths.texts, *frequencies)
+    known = zip(words, worth.most, frequencies, strict=True)
+    terms = [Term(word.quoted, most, frequency / texts) for word, most, frequency in known if frequency]
+    return best(terms, texts, search.limit, find)
+
+
+def _counting(
+    collection: Opened, ranked: Bm25Search, words: Sequence[Word], named: tuple[str, ...] | None, *, indexed: bool
+) -> Command:
+    """How many texts have each of the words."""
+    name = ranked.search.field.name
+    if indexed and len(words) <= _FEW_WORDS:
+        build = partial(ranked.frequencies_by_index, named)
+        return _command(collection, ("each", name, named), build, bm25.each(words))
+    values = bm25.queries(words) | bm25.matching(bm25.any_of(words))
+    key = ("frequencies", name, ranked.words, named)
+    return _command(collection, key, partial(ranked.frequencies, named), values)
+
+
+def _has_index(found: CollectionDescription, field: Field) -> bool:
+    """Whether GIN has the words of a field."""
+    return any(name == field.name and isinstance(spec, Gin) for name, spec in found.ready_indexes)
 
 
 def _leaves(collection: Opened, partition_names: Sequence[str] | None) -> dict[str, WireValue]:
