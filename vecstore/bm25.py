@@ -127,6 +127,20 @@ def _searched(source: FromClause, partition_names: Sequence[str] | None) -> list
     return [] if partition_names is None else [in_partitions(source, partition_names)]
 
 
+def snapshot() -> ColumnElement[str]:
+    """What a statement sees: where it is the same, rows are the same.
+
+    Another server, and one that came back from a crash, may give the numbers of transactions to others: it has started
+    at another time, or its statistics have.
+    """
+    blank = literal(" ", Text(), literal_execute=True)
+    started = func.pg_catalog.pg_postmaster_start_time()
+    recovered = func.pg_catalog.pg_stat_get_bgwriter_stat_reset_time()
+    now = func.pg_catalog.pg_current_snapshot()
+    seen: ColumnElement[str] = func.pg_catalog.concat_ws(blank, started, recovered, now, type_=Text())
+    return seen
+
+
 _MATCH, _EACH, _FLAT, _HELD_BACK = "vecstore_match", "vecstore_each", "vecstore_flat", "vecstore_held_back"
 
 
@@ -206,21 +220,24 @@ class Bm25Search:
         return _has(self._kept, _query(_MATCH))
 
     def frequencies(self, partition_names: Sequence[str] | None) -> Select[Any]:
-        """One row: how many texts have each of the words, in the partitions that are searched. Reads those with any."""
+        """One row: how many texts have each of the words, in the partitions that are searched, and the snapshot().
+
+        Looks at each text that has any, once.
+        """
         table = self.search.table
         counts: list[ColumnElement[Any]] = [
             func.count().filter(_has(self._kept, _once(_word(number)))) for number in range(self.words)
         ]
-        return select(*counts).select_from(table).where(self._matches, *_searched(table, partition_names))
+        return select(*counts, snapshot()).select_from(table).where(self._matches, *_searched(table, partition_names))
 
     def frequencies_by_index(self, partition_names: Sequence[str] | None) -> Select[Any]:
-        """The same, a row for each of any number of words. Looks at a text for each word that it has, by GIN."""
+        """The same, a row for each of any number of words. Looks at a text once for each that it has, by GIN."""
         table = self.search.table
         queries = cast(bindparam(_EACH, None, ARRAY(Text())), ARRAY(TSQUERY()))
         word = func.pg_catalog.unnest(queries).table_valued("query", with_ordinality="number").render_derived("word")
         having = select(func.count()).select_from(table).where(_has(self._kept, word.c.query))
         count = having.where(*_searched(table, partition_names)).correlate(word).scalar_subquery()
-        return select(count).select_from(word).order_by(word.c.number)
+        return select(count, snapshot()).select_from(word).order_by(word.c.number)
 
     def ranking(self) -> Select[Any]:
         """Rows of key, score, place and the projection's columns."""

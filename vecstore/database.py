@@ -237,9 +237,9 @@ class Database:
     """A database, and how transactions on it are run.
 
     keepalive  what must live as long as somebody uses the database: an embedded server
-    descriptions, estimates, programs, statements  what was found out about collections and need not be found out by
-               each call: as they stand in the catalogue, how many rows match, questions, and what of these is the same
-               for other values
+    descriptions, estimates, counts, programs, statements  what was found out about collections and need not be found
+               out by each call: as they stand in the catalogue, how many rows match, how many did at a moment,
+               questions, and what of these is the same for other values
     """
 
     engine: Engine
@@ -249,6 +249,7 @@ class Database:
     after_commit: list[Callable[[Database], object]] = field(default_factory=list)
     descriptions: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD))
     estimates: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD))
+    counts: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD))
     programs: Recent = field(default_factory=lambda: Recent(seconds=_ESTIMATES_HOLD, size=_PROGRAMS_KEPT))
     statements: Recent = field(default_factory=lambda: Recent(seconds=_DESCRIPTIONS_HOLD, size=_STATEMENTS_KEPT))
 
@@ -275,6 +276,7 @@ class Database:
             self.keepalive,
             descriptions=self.descriptions,
             estimates=self.estimates,
+            counts=self.counts,
             programs=self.programs,
             statements=self.statements,
         )

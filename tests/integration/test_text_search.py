@@ -6,7 +6,7 @@ import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -39,8 +39,10 @@ from vecstore import (
     connect,
     maxscore,
 )
+from vecstore.bm25 import Word
 from vecstore.operations import texts
-from vecstore.wire import WireValue
+from vecstore.operations.corpus import Frequencies
+from vecstore.wire import Command, WireValue
 
 BODY = Field("body", DataType.VARCHAR, max_length=65_535, nullable=True, text_search="english", bm25=True)
 FIELDS = (
@@ -240,6 +242,67 @@ def test_what_was_deleted_replaced_and_inserted_counts_at_once(filled: Collectio
     assert found(filled, "sea whale") == pytest.approx(reference("sea whale", bodies))
     filled.truncate()
     assert found(filled, "sea whale") == {}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words that have been counted."""
+    words = list[str]()
+    command = Frequencies.command
+
+    def noticed(self: Frequencies, given: Sequence[Word]) -> Command:
+        words.extend(word.lexeme for word in given)
+        return command(self, given)
+
+    monkeypatch.setattr(Frequencies, "command", noticed)
+    return words
+
+
+def uncounted(collection: Collection, query: str, counted: list[str]) -> dict[int, float]:
+    """What is found when nothing is counted: soon, for the server may have written something on its own."""
+    for _ in range(200):
+        counted.clear()
+        answer = found(collection, query)
+        if not counted:
+            return answer
+    raise AssertionError("the words are counted each time")
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["without an index", "with an index"])
+def test_words_are_counted_once_until_somebody_writes(
+    filled: Collection, store: Store, reference: Reference, counted: list[str], *, indexed: bool
+) -> None:
+    bodies = dict(enumerate(TEXTS))
+    if indexed:
+        filled.create_index("body", Gin())
+    assert uncounted(filled, "sea whale", counted) == pytest.approx(reference("sea whale", bodies))
+    assert uncounted(filled, "cat whale", counted) == pytest.approx(reference("cat whale", bodies))
+    other = store.create_collection("other", FIELDS)
+    other.insert([row(1, "whale")])
+    counted.clear()
+    assert found(filled, "sea whale") == pytest.approx(reference("sea whale", bodies))
+    assert counted == ["sea", "whale"]  # it may have been here
+    assert list(uncounted(other, "whale", counted)) == [1]
+    for partition in (["_default"], None):
+        assert found(filled, "sea", partition_names=partition) == pytest.approx(reference("sea", bodies))
+
+
+def test_a_count_of_another_moment_is_never_taken(filled: Collection, store: Store) -> None:
+    """In a caller's transaction words are counted each time."""
+    chance = random.Random(3)  # noqa: S311 - not for secrets
+    filled.create_index("body", Gin())
+    for key in range(60):
+        match chance.randrange(5):
+            case 0:
+                filled.insert([row(100 + key, " ".join(chance.choices(VOCABULARY, k=8)))])
+            case 1:
+                filled.delete(f"id == {100 + chance.randrange(60)}")
+            case 2:
+                filled.upsert([row(chance.randrange(6), " ".join(chance.choices(VOCABULARY, k=8)))])
+        query = " ".join(chance.choices(VOCABULARY, k=2))
+        with store.transaction() as together:
+            expected = found(together.collection("pages"), query)
+        assert found(filled, query) == expected
 
 
 def test_what_others_have_not_committed_does_not_count(filled: Collection, store: Store) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-
-from sqlalchemy import ColumnElement, text
-from sqlalchemy.sql.expression import ClauseElement
 
 from .. import bm25
 from ..asking import Asked, check_limit
 from ..bm25 import Bm25, Bm25Search, Lengths, Word, Worth
 from ..conditions import Selection, checked_partitions
 from ..database import Database
-from ..description import CollectionDescription
 from ..errors import InvalidArgument
 from ..fusion import Found, Ranking, TextRequest
 from ..hits import Hit, Hits, SearchPath
@@ -22,27 +18,13 @@ from ..maxscore import Term, best
 from ..naming import check_text
 from ..pipeline import Rows
 from ..reranking import Reading, projected
-from ..schema import TEXTS, CollectionSchema, Field, Gin
+from ..schema import TEXTS, CollectionSchema, Field
 from ..search import place_of
 from ..text_search import TextSearch
-from ..wire import Command, Template, WireValue, wire_array, wire_text
+from ..wire import wire_text
+from .corpus import EXACT_PAGES, Frequencies, Measure, command, moment, pages, rows_of
 from .explaining import replanned
 from .opening import Opened, opened
-from .programs import shape_of
-
-# So much is read in each search for the mean length of the texts. Of more, a sample of that size is, and what it says,
-# with the number of texts, is kept for some seconds.
-EXACT_PAGES = 1_000
-
-# Of so many words each is counted by itself, by an index; of more, all in one pass over the texts with any of them.
-_FEW_WORDS = 4
-
-_PAGES = text("""
-    SELECT CAST(coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(c.oid)), 0) AS float8)
-        / CAST(pg_catalog.current_setting('block_size') AS float8)
-    FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = CAST(CAST(:entities AS text) AS oid) AND c.relname = ANY (CAST(:leaves AS text[]))
-""").bindparams(entities=None, leaves=None)
 
 
 def search_text(
@@ -132,125 +114,44 @@ def _by_bm25(
     collection: Opened, search: TextSearch, query: str, *, formula: Bm25, partition_names: Sequence[str] | None
 ) -> Rows:
     """In three round trips: what the words are, how many texts have them, and the ranking; by an index mostly twice."""
-    field, command = search.field, partial(_command, collection)
+    field = search.field
     named = None if partition_names is None else tuple(checked_partitions(collection.description, partition_names))
-    sought = command(("words", field.text_search), partial(bm25.words_in, field), {bm25.TEXT: wire_text(query)})
-    found, [[pages]] = _rows(collection, sought, command(("pages",), lambda: _PAGES, _leaves(collection, named)))
+    build, values = partial(bm25.words_in, field), {bm25.TEXT: wire_text(query)}
+    sought = command(collection, ("words", field.text_search), build, values)
+    found, [[size]], [[now]] = rows_of(collection, sought, pages(collection, named), moment(collection))
     words = bm25.words(found)
     if not words:
         return []
-    ranked = Bm25Search(search, len(words))
-    measure = _Measure(collection, field, named, 100.0 * EXACT_PAGES / max(pages, EXACT_PAGES))
-    lengths = measure.known()
-    indexed = _has_index(collection.description, field)
-    counted = _counting(collection, ranked, words, named, indexed=indexed)
-    counts, *measured = _rows(collection, counted, *(measure.commands() if lengths is None else ()))
-    frequencies = [count for row in counts for count in row]
-    if not any(frequencies):
+    frequencies = Frequencies(collection, search, named, now)
+    measure = Measure(collection, field, named, 100.0 * EXACT_PAGES / max(size, EXACT_PAGES))
+    counts, lengths = _looked_up(frequencies, measure, words)
+    if not any(counts):
         return []
-    lengths = lengths or measure.lengths(measured)
-    worth = Worth.of(words, formula, frequencies, lengths)
-    values = worth.parameters()
+    worth = Worth.of(words, formula, counts, lengths)
+    ranked, values = Bm25Search(search, len(words)), worth.parameters()
     what = None if search.projection.beside else ("ranking", field.name, len(words), search.limit, search.projection)
 
     def find(query: str) -> Rows:
         given = values | bm25.matching(query)
-        [rows] = _rows(collection, command(what, ranked.ranking, given, search.conditions))
+        [rows] = rows_of(collection, command(collection, what, ranked.ranking, given, search.conditions))
         return rows
 
-    if not indexed:
+    if not frequencies.indexed:
         return find(bm25.any_of(words))
-    texts = max(lengths.texts, *frequencies)
-    known = zip(words, worth.most, frequencies, strict=True)
-    terms = [Term(word.quoted, most, frequency / texts) for word, most, frequency in known if frequency]
-    return best(terms, texts, search.limit, find)
+    texts = max(lengths.texts, *counts)
+    known = zip(words, worth.most, counts, strict=True)
+    return best(
+        [Term(word.quoted, most, count / texts) for word, most, count in known if count], texts, search.limit, find
+    )
 
 
-def _counting(
-    collection: Opened, ranked: Bm25Search, words: Sequence[Word], named: tuple[str, ...] | None, *, indexed: bool
-) -> Command:
-    """How many texts have each of the words."""
-    name = ranked.search.field.name
-    if indexed and len(words) <= _FEW_WORDS:
-        build = partial(ranked.frequencies_by_index, named)
-        return _command(collection, ("each", name, named), build, bm25.each(words))
-    values = bm25.queries(words) | bm25.matching(bm25.any_of(words))
-    key = ("frequencies", name, ranked.words, named)
-    return _command(collection, key, partial(ranked.frequencies, named), values)
-
-
-def _has_index(found: CollectionDescription, field: Field) -> bool:
-    """Whether GIN has the words of a field."""
-    return any(name == field.name and isinstance(spec, Gin) for name, spec in found.ready_indexes)
-
-
-def _leaves(collection: Opened, partition_names: Sequence[str] | None) -> dict[str, WireValue]:
-    """Of _PAGES, the parameters: the tables of these partitions, or of all."""
-    found = collection.description
-    leaves = [it.table for it in found.partitions if partition_names is None or it.name in partition_names]
-    return {"entities": wire_text(str(found.oid)), "leaves": wire_array(leaves)}
-
-
-@dataclass(frozen=True, slots=True)
-class _Measure:
-    """How many texts a field has, and how long they are: in these partitions, or in all.
-
-    percent  of the pages that are looked at
-    """
-
-    collection: Opened
-    field: Field
-    partition_names: tuple[str, ...] | None
-    percent: float
-
-    @property
-    def _key(self) -> Hashable | None:
-        """What is found out may be known by; None where it is to be found out in each search."""
-        version = self.collection.version
-        is_all = self.percent == 100.0  # noqa: PLR2004
-        return None if is_all or version is None else (version, "lengths", self.field.name, self.partition_names)
-
-    def known(self) -> Lengths | None:
-        found: Lengths | None = None if self._key is None else self.collection.database.estimates.known(self._key)
-        return found
-
-    def commands(self) -> list[Command]:
-        table, field, named = self.collection.table, self.field, self.partition_names
-        entities = partial(bm25.entities, table, named)
-        lengths = partial(bm25.lengths, table, field, named, self.percent)
-        return [
-            _command(self.collection, ("entities", named), entities, {}),
-            _command(self.collection, ("lengths", field.name, named, self.percent), lengths, {}),
-        ]
-
-    def lengths(self, rows: Sequence[Rows]) -> Lengths:
-        """By what the commands found."""
-        [[entities]], [[share, mean]] = rows
-        found = Lengths(entities * (1.0 if share is None else share), mean or 1.0)
-        return found if self._key is None else self.collection.database.estimates.keep(self._key, found)
-
-
-def _command(
-    collection: Opened,
-    key: tuple[Hashable, ...] | None,
-    build: Callable[[], ClauseElement],
-    values: Mapping[str, WireValue],
-    conditions: Sequence[ColumnElement[bool]] = (),
-) -> Command:
-    """A statement with these values in its blanks, compiled once as long as the collection is the same.
-
-    key  equal for the same statement but for its conditions; None for one that is not kept
-    """
-    session, kept = collection.session, collection.database.statements
-    shape = shape_of(collection.database, collection.version, key)
-    statement: Template | None = None if shape.key is None or conditions else kept.known(shape.key)
-    if statement is None:
-        statement = shape.compiled("words", conditions, build, session, list(values))
-        if shape.key is not None and not conditions:
-            kept.keep(shape.key, statement)
-    return statement.filled(values)
-
-
-def _rows(collection: Opened, *commands: Command) -> list[Rows]:
-    """Of each command, in one round trip."""
-    return collection.session.rows(collection.session.run(commands))
+def _looked_up(frequencies: Frequencies, measure: Measure, words: Sequence[Word]) -> tuple[list[int], Lengths]:
+    """How many texts have each word, and how long texts are: what is not known, in one round trip."""
+    counts, lengths = frequencies.known(words), measure.known()
+    missing = [word for word in words if word not in counts]
+    asked = [frequencies.command(missing)] if missing else []
+    asked += measure.commands() if lengths is None else []
+    answers = rows_of(measure.collection, *asked) if asked else []
+    if missing:
+        counts |= frequencies.counted(missing, answers[0])
+    return [counts[word] for word in words], lengths or measure.lengths(answers[-2:])
