@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import grpc
@@ -16,6 +18,7 @@ from sqlalchemy import URL, text
 import vecstore
 from vecstore import Store
 from vecstore.gateway import Gateway, indexes, serve, undertakings
+from vecstore.gateway.call import Call
 from waiting import SECONDS, eventually, reader
 
 InProgress, Finished, Failed = (getattr(common_pb2.IndexState, it) for it in ("InProgress", "Finished", "Failed"))
@@ -234,6 +237,24 @@ def test_one_index_waits_for_another(milvus: MilvusClient, books: str, store: St
         assert {state(milvus), state(milvus, "kept")} == {"InProgress"}
     eventually(lambda: {state(milvus), state(milvus, "kept")} == {"Finished"})
     eventually(lambda: [it.name for it in store.collection(books).indexes] == ["embedding", "kept"])
+
+
+def test_two_who_ask_at_once_get_one_index(
+    milvus: MilvusClient, books: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks, both = indexes.standings, itertools.count(), Barrier(2)
+
+    def together(call: Call, name: str) -> Any:
+        seen = look(call, name)
+        if call.rpc == "CreateIndex" and next(looks) < 2:
+            both.wait(SECONDS)  # neither sees the other's
+        return seen
+
+    monkeypatch.setattr(indexes, "standings", together)
+    with ThreadPoolExecutor(2) as pool:
+        for creating in [pool.submit(milvus.create_index, books, NEAREST) for _ in range(2)]:
+            creating.result()
+    assert (state(milvus), scalar(store, INDEXES)) == ("Finished", 1)
 
 
 def test_another_process_knows_of_a_build(milvus: MilvusClient, books: str, store: Store, module_url: URL) -> None:
