@@ -37,7 +37,8 @@ PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Of the client, the command line, a process or the disk: they say nothing new on another server.
 ON_ONE_SERVER := gateway* command_line* benchmarks wheel alembic* bad_input hostile_names crash random_kills \
-	embedded pgbouncer search_stress round_trip threads connect broken_connections memory read_your_writes
+	embedded pgbouncer search_stress round_trip threads connect broken_connections interrupts memory \
+	read_your_writes
 
 .PHONY: test
 test: $(READY) $(NODE_READY) ## every test on PostgreSQL 18, those of the database again on 16, with the coverage gate
