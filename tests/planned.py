@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.sql.expression import ClauseElement
 
-from vecstore.database import ServerFacts
 from vecstore.execution import Explained, fetch
+from vecstore.facts import ServerFacts
 
 
 def plan_of(connection: Connection, facts: ServerFacts, statement: ClauseElement) -> Mapping[str, Any]:

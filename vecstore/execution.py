@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement, Executable
 
-from .database import ServerFacts
+from .facts import ServerFacts
 from .pipeline import Rows, Session, session_of
 from .wire import numbered, template
 

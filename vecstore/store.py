@@ -15,10 +15,11 @@ from sqlalchemy import URL, Connection, Engine
 
 from . import catalog, trash
 from .collection import Collection
-from .database import ADVISED_VECTOR, Database, Settings, check_server, translating, version_tuple
+from .database import Database, Settings, translating
 from .description import CollectionSummary
 from .engines import as_folder, as_url, check_prepares_nothing, checked_engine, engine_for
 from .errors import CollectionNotFound, InvalidArgument, NotInstalled, SchemaOutdated
+from .facts import ADVISED_VECTOR, check_server, version_tuple
 from .lexemes import Lexeme
 from .operations import aliases, collections, databases, freeing, lexemes, maintenance, overview, restoring
 from .operations import privileges as rights

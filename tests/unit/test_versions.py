@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vecstore import UnsupportedServer
-from vecstore.database import acceptable_vector_version, version_tuple
+from vecstore.facts import acceptable_vector_version, version_tuple
 
 
 @pytest.mark.parametrize(

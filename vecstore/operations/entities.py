@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Table, select, text
 
 from .. import catalog, ddl, tables
 from ..conditions import Selection, has_key
-from ..database import Database, ServerFacts
+from ..database import Database
 from ..description import CollectionDescription
 from ..errors import DatabaseError, DuplicateKey, InvalidArgument, InvalidData, NotFound, VecstoreError, driver_error
 from ..execution import fetch, raw_cursor, session_on
+from ..facts import ServerFacts
 from ..ingest import Batch, as_keys, narrowed, prepare
 from ..ingest.arrays import replacing
 from ..ingest.binary import copy_columns, copy_stream

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.sql.expression import ClauseElement
 
 from .. import catalog, tables
-from ..database import Database, ServerFacts
+from ..database import Database
 from ..description import CollectionDescription
 from ..execution import fetch, session_on
+from ..facts import ServerFacts
 from ..pipeline import Rows, Session
 from .explaining import explaining
 

@@ -9,9 +9,10 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from .. import planning, tables
 from ..asking import Asked
-from ..database import Database, ServerFacts
+from ..database import Database
 from ..description import CollectionDescription, IndexDescription
 from ..errors import IndexNotFound
+from ..facts import ServerFacts
 from ..hits import SearchPath
 from ..ordering import parsed, plain_field
 from ..pipeline import Session
