@@ -29,7 +29,7 @@ from .operations.building import IndexBuild
 from .operations.compacting import CompactedPartition, CompactResult, PartitionState
 from .operations.deleting import DeleteResult
 from .operations.entities import InsertResult
-from .operations.indexes import IndexQualityWarning
+from .operations.indexable import IndexQualityWarning
 from .operations.loading import SlowLoadWarning
 from .operations.maintenance import Finding, FindingKind
 from .operations.overview import CollectionOverview, IndexOverview, PartitionOverview
