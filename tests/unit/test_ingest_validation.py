@@ -61,6 +61,8 @@ TAKEN = [
     (T.TIMESTAMPTZ, [np.datetime64("2000-01-01T00:00:01"), np.datetime64("2000-01-02")], [10**6, 86400 * 10**6]),
     (T.TIMESTAMPTZ, np.array(["2000-01-01", "1999-12-31"], "M8[D]"), [0, -86400 * 10**6]),
     (T.TIMESTAMPTZ, np.array(["2000-01-01T00:00:00.000001"], "M8[ns]"), [1]),
+    (T.TIMESTAMPTZ, np.array([2 * 10**6, -(10**6)], "M8[ps]"), [2 - 946684800 * 10**6, -1 - 946684800 * 10**6]),
+    (T.TIMESTAMPTZ, np.array([3 * 10**12], "M8[as]"), [3 - 946684800 * 10**6]),
     (T.TIMESTAMPTZ, [pd.Timestamp("2000-01-01T01:00:00+01:00")], [0]),
     (T.TIMESTAMPTZ, pd.Series(pd.to_datetime(["2000-01-01T00:00:01Z"])), [10**6]),
     (T.TIMESTAMPTZ, pa.array([UTC_2000]), [0]),
@@ -149,8 +151,10 @@ def test_values_of_another_kind_are_refused_with_their_place(kind, bad, message)
         (T.TIMESTAMPTZ, np.array([1, 2]), 0),
         (T.TIMESTAMPTZ, np.array(["2024-01-01", "NaT"], "M8[D]"), 1),
         (T.TIMESTAMPTZ, np.array(["2024-01-01", "300000-01-01"], "M8[D]"), 1),
+        (T.TIMESTAMPTZ, np.array([10**12, 10**12 + 1, 10**12], "M8[as]"), 1),
+        (T.TIMESTAMPTZ, np.array([0, "NaT"], "M8[fs]"), 1),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_arrays_of_another_kind_are_refused_with_the_row(kind, values, row):
     with pytest.raises(InvalidData) as caught:

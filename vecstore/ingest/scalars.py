@@ -290,9 +290,14 @@ def _moments(values: Sequence[Any] | Array) -> NDArray[np.int64]:
     return np.fromiter((_moment(index, value) for index, value in enumerate(values)), np.int64, len(values))
 
 
+_FINEST = frozenset({"ps", "fs", "as"})
+
+
 def _microseconds(values: Array) -> NDArray[np.int64]:
     """NumPy's times, which are taken for UTC, in microseconds since 2000."""
-    years = values.astype("M8[Y]").astype(np.int64) + 1970
+    # Of the finest units NumPy makes no years; all of them lie within 1970, or beside it.
+    coarser = values.astype("M8[us]") if np.datetime_data(values.dtype)[0] in _FINEST else values
+    years = coarser.astype("M8[Y]").astype(np.int64) + 1970
     held = ~np.isnat(values) & (years >= 1) & (years <= 9999)  # noqa: PLR2004
     exact = np.zeros(len(values), "M8[us]")
     np.copyto(exact, values, where=held, casting="unsafe")  # of other years NumPy makes wrong ones, or an OverflowError

@@ -193,6 +193,8 @@ def _registered(connection: Connection, collection: str) -> CollectionDescriptio
     found = catalog.describe(connection, collection)
     is_ours = connection.execute(registry.lock_collection(found.oid)).first() is not None
     again = catalog.describe(connection, collection)
-    if not is_ours and again.oid == found.oid:
+    if again.oid != found.oid:  # dropped while we waited, and another is under the name
+        return _registered(connection, collection)
+    if not is_ours:
         raise PermissionDenied(f"alter collection {found.name!r}: it belongs to another role")
     return again

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from .. import catalog
 from ..database import Database
 from ..errors import InvalidArgument
@@ -21,7 +23,11 @@ def lexemes(database: Database, texts: object, text_search: str | None) -> list[
         known = catalog.text_search_configurations(connection)
         if name not in known:
             raise InvalidArgument(f"no text search configuration {name!r:.80}; there are: {', '.join(known)}")
-        return lexemes_of(given, [(*row,) for row in connection.execute(debugged(given, name))])
+        return _read(connection, given, name)
+
+
+def _read(connection: Connection, texts: Sequence[str], configuration: str) -> list[list[Lexeme]]:
+    return lexemes_of(texts, [(*row,) for row in connection.execute(debugged(texts, configuration))])
 
 
 def highlight(
@@ -29,10 +35,10 @@ def highlight(
 ) -> list[list[str]]:
     """Of each text, its fragments; none of NULL."""
     looked_for, given = checked_texts(words), _listed(texts)
+    held = [text or "" for text in given]
     with opened(database, collection, "highlight") as there:
         configuration = configuration_of(text_field(there.description.schema, field))
-    held = [text or "" for text in given]
-    found = lexemes(database, [*looked_for, *held], configuration)
+        found = _read(there.connection, [*looked_for, *held], configuration)
     sought = {it.text for lexemes in found[: len(looked_for)] for it in lexemes}
     corpus = zip(held, found[len(looked_for) :], strict=True)
     return [how.fragments(text, lexemes, sought) for text, lexemes in corpus]
