@@ -45,6 +45,7 @@ test: $(READY) $(NODE_READY) ## every test on PostgreSQL 18, those of the databa
 	@rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run $(PYTEST)
 	$(BIN)/python $(PYTEST) tests/integration --server 16 \
+		--ignore tests/integration/one_gateway \
 		$(foreach name,$(ON_ONE_SERVER),--ignore-glob 'tests/integration/test_$(name).py')
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report

@@ -3,13 +3,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
+from databases import database
 from hypothesis import HealthCheck, settings
-from psycopg.sql import SQL, Identifier
 from pymilvus import MilvusClient
 from sqlalchemy import URL
 
@@ -81,26 +79,6 @@ def template(server: EmbeddedServer) -> str:
     with vecstore.connect(server.url(_TEMPLATE)) as store:
         store.upgrade()
     return _TEMPLATE
-
-
-_left: list[str] = []
-
-
-@contextmanager
-def database(server: EmbeddedServer, name: str, template: str) -> Iterator[URL]:
-    """A copy of a database, file by file: cheaper than through WAL and buffers, which nobody else needs here.
-
-    It is dropped when the next one is made: its sessions have ended by then, and DROP DATABASE waits a tenth of a
-    second for any that is just ending.
-    """
-    copy = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(Identifier(name), Identifier(template))
-    url = server.url("postgres").set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
-        while _left:
-            connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(_left.pop())))
-        connection.execute(copy)
-    yield server.url(name)
-    _left.append(name)
 
 
 @pytest.fixture

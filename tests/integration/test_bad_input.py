@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from databases import database
 from sqlalchemy import URL, make_url
 
 import vecstore
-from conftest import database
 from vecstore import (
     Btree,
     Collection,

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import URL, event, text
 
 import vecstore
-from conftest import book
+from samples import book
 from vecstore import (
     Btree,
     Collection,

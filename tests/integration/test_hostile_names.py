@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from databases import database
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import vecstore
-from conftest import database
 from vecstore import (
     AliasNotFound,
     Btree,

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from databases import database
 from sqlalchemy import func
 
 import vecstore
-from conftest import database
 from samples import BOOK_FIELDS, book
 from vecstore import Collection, ConnectionLost, FindingKind, Hnsw, PartitionNotFound, Store, TrashNotFound
 from vecstore.embedded import EmbeddedServer

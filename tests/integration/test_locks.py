@@ -12,7 +12,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.engine import ExceptionContext
 
 import vecstore
-from conftest import BOOK_FIELDS
+from samples import BOOK_FIELDS
 from vecstore import Collection, CollectionNotFound, Hnsw, LockTimeout, PartitionNotFound, Store
 from vecstore.errors import sqlstate_of
 from waiting import SECONDS, eventually

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import URL, event
 
 import vecstore
-from conftest import book
+from samples import book
 from vecstore import (
     Btree,
     Collection,

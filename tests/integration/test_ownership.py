@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import URL
 
 import vecstore
-from conftest import BOOK_FIELDS, book
+from samples import BOOK_FIELDS, book
 from vecstore import (
     AliasNotFound,
     Collection,

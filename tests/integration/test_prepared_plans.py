@@ -9,7 +9,7 @@ from sqlalchemy import URL, create_engine
 from sqlalchemy.pool import StaticPool
 
 import vecstore
-from conftest import BOOK_FIELDS, book
+from samples import BOOK_FIELDS, book
 from vecstore import Collection, CollectionNotFound, DataType, Field, FieldNotFound, Hnsw, Store
 
 QUERY = [1.0, 2.0, 3.0, 4.0]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import vecstore
-from conftest import BOOK_FIELDS, book
+from samples import BOOK_FIELDS, book
 from vecstore import (
     AliasExists,
     AlreadyExists,

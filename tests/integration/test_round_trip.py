@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from databases import database
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 import vecstore
-from conftest import database
 from vecstore import Collection, DataType, Field, InvalidSchema, Store
 
 quick = settings(deadline=None, derandomize=True, database=None, max_examples=6)

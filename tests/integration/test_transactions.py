@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from conftest import BOOK_FIELDS, book
+from samples import BOOK_FIELDS, book
 from vecstore import (
     Btree,
     Collection,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,11 @@ from pymilvus import (
     SearchAggregation,
     TopHits,
 )
-from sqlalchemy import URL
-
-from vecstore.gateway import serve
 
 QUERY = [1.0, 0.0]
 ANGLES = np.linspace(0.1, 1.5, 40)
 COSINES = np.cos(ANGLES)
 BRANDS = ("acme", "bolt", "crux", None)
-
-
-@pytest.fixture(scope="module")
-def milvus(module_url: URL) -> Iterator[MilvusClient]:
-    with serve(module_url, port=0) as gateway:
-        client = MilvusClient(f"http://{gateway.address}")
-        yield client
-        client.close()
 
 
 def made(milvus: MilvusClient, name: str, metric: str) -> str:

@@ -22,31 +22,11 @@ from pymilvus import (
     RRFRanker,
 )
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
-from sqlalchemy import URL, text
+from sqlalchemy import text
 
-import vecstore
 from vecstore import Btree, Gin, Hnsw, Metric, Store
-from vecstore.gateway import Gateway, serve, undertakings
+from vecstore.gateway import Gateway, undertakings
 from waiting import SECONDS, eventually
-
-
-@pytest.fixture(scope="module")
-def gateway(module_url: URL) -> Iterator[Gateway]:
-    with serve(module_url, port=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
-    client = MilvusClient(f"http://{gateway.address}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def store(module_url: URL) -> Iterator[Store]:
-    with vecstore.connect(module_url) as store:
-        yield store
 
 
 @pytest.fixture
@@ -311,7 +291,7 @@ def test_of_a_hybrid_search_the_filters_are_shown(milvus: MilvusClient, books: s
 
 def recipe() -> Callable[[MilvusClient, MilvusClient, str], None]:
     """`move`, as it stands in the document."""
-    page = (Path(__file__).parents[2] / "docs/howto/milvus.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/howto/milvus.md").read_text()
     (block,) = [it for it in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def move(" in it]
     names: dict[str, Any] = {"MilvusClient": MilvusClient}
     exec(block.partition("other = serve(")[0], names)  # noqa: S102 - our own document

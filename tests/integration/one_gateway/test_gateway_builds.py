@@ -15,32 +15,12 @@ from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException,
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from sqlalchemy import URL, text
 
-import vecstore
 from vecstore import Store
 from vecstore.gateway import Gateway, indexes, serve, undertakings
 from vecstore.gateway.call import Call
 from waiting import SECONDS, eventually, reader
 
 InProgress, Finished, Failed = (getattr(common_pb2.IndexState, it) for it in ("InProgress", "Finished", "Failed"))
-
-
-@pytest.fixture(scope="module")
-def gateway(module_url: URL) -> Iterator[Gateway]:
-    with serve(module_url, port=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
-    client = MilvusClient(f"http://{gateway.address}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def store(module_url: URL) -> Iterator[Store]:
-    with vecstore.connect(module_url) as store:
-        yield store
 
 
 @pytest.fixture

@@ -10,34 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
-from sqlalchemy import URL
 
 import vecstore
 from vecstore import Store
-from vecstore.gateway import Gateway, serve
+from vecstore.gateway import Gateway
 
 
 def book(key: int, **more: Any) -> dict[str, Any]:
     return {"id": key, "title": f"book {key}", "year": 1900 + key, "v": [1.0, float(key), 0.5, 0.25], **more}
-
-
-@pytest.fixture(scope="module")
-def gateway(module_url: URL) -> Iterator[Gateway]:
-    with serve(module_url, port=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
-    client = MilvusClient(f"http://{gateway.address}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def store(module_url: URL) -> Iterator[Store]:
-    with vecstore.connect(module_url) as store:
-        yield store
 
 
 @pytest.fixture

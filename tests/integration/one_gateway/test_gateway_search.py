@@ -21,11 +21,10 @@ from pymilvus import (
     WeightedRanker,
     connections,
 )
-from sqlalchemy import URL
 
 import vecstore
 from vecstore import Store
-from vecstore.gateway import Gateway, serve
+from vecstore.gateway import Gateway
 
 RNG = np.random.default_rng(6)
 VECTORS = RNG.standard_normal((300, 8)).astype(np.float32)
@@ -48,25 +47,6 @@ def made(milvus: MilvusClient, name: str, metric: str) -> str:
     ]
     milvus.insert(name, rows)
     return name
-
-
-@pytest.fixture(scope="module")
-def gateway(module_url: URL) -> Iterator[Gateway]:
-    with serve(module_url, port=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture(scope="module")
-def milvus(gateway: Gateway) -> Iterator[MilvusClient]:
-    client = MilvusClient(f"http://{gateway.address}")
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def store(module_url: URL) -> Iterator[Store]:
-    with vecstore.connect(module_url) as store:
-        yield store
 
 
 @pytest.fixture(scope="module")
